@@ -1,0 +1,164 @@
+package wait_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"lull/wait"
+)
+
+// ms is a point on a timeline, in milliseconds from the start of the hook.
+type ms int
+
+func (t ms) of(start time.Time) time.Time { return start.Add(time.Duration(t) * time.Millisecond) }
+
+// turn is a change of what the control plane says.
+type turn struct {
+	at   ms
+	view wait.View
+}
+
+// cluster plays turns. It answers all the time, but for the silence.
+type cluster struct {
+	start   time.Time
+	turns   []turn
+	silence [2]ms // from, to: no contact; nothing new is told
+	err     error // why, during the silence
+}
+
+func (c *cluster) View() (wait.View, <-chan struct{}) {
+	now := time.Now()
+	from, to := c.silence[0].of(c.start), c.silence[1].of(c.start)
+	silent := c.silence[1] > 0 && !now.Before(from) && now.Before(to)
+	known := now
+	if silent {
+		known = from.Add(-1)
+	}
+	var v wait.View
+	var next time.Time
+	for _, t := range c.turns {
+		if at := t.at.of(c.start); !at.After(known) {
+			v = t.view
+		} else if next.IsZero() && at.After(now) {
+			next = at
+		}
+	}
+	switch {
+	case silent:
+		v.Err = c.err
+		if v.SlicesKnown {
+			v.Contact = from
+		}
+		next = to
+	case v.SlicesKnown:
+		v.Contact = now
+	}
+	changed := make(chan struct{})
+	if !next.IsZero() {
+		time.AfterFunc(next.Sub(now), func() { close(changed) })
+	}
+	return v, changed
+}
+
+// sockets plays arrivals. A queue is a span during which a connection waits.
+type sockets struct {
+	start    time.Time
+	arrivals []wait.Arrival
+	queue    [2]ms
+	takes    time.Duration // how long a look takes
+	hangs    ms            // from then on no look ends
+	fails    ms            // from then on each look fails
+	loads    []load        // in place of a long list of arrivals
+
+	asked    time.Time
+	looks    int
+	released chan struct{} // closed when the test is over
+}
+
+// load is an arrival every so often, from and to included.
+type load struct {
+	arrival         func(time.Time) wait.Arrival
+	from, to, every ms
+}
+
+func (s *sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival)) error {
+	s.looks++
+	if s.hangs > 0 && !time.Now().Before(s.hangs.of(s.start)) {
+		<-s.released // not even the context ends it
+	}
+	if s.fails > 0 && !time.Now().Before(s.fails.of(s.start)) {
+		return errors.New("netlink: no buffer space")
+	}
+	now := time.Now()
+	for _, a := range s.all() {
+		if a.At.After(s.asked) && !a.At.After(now) && (len(ports) == 0 || a.Port == 0 || slices.Contains(ports, a.Port)) {
+			yield(a)
+		}
+	}
+	s.asked = now
+	select {
+	case <-time.After(s.takes):
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+func (s *sockets) all() []wait.Arrival {
+	all := slices.Clone(s.arrivals)
+	for _, l := range s.loads {
+		for t := l.from; t <= l.to; t += l.every {
+			a := l.arrival(s.start)
+			a.At = t.of(s.start)
+			if a.Kind == wait.Connection {
+				a.Conn = uint64(t)
+			}
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func (s *sockets) Queued(_ context.Context, _ []uint16, yield func(wait.Queue)) error {
+	now := time.Now()
+	if s.queue[1] > 0 && !now.Before(s.queue[0].of(s.start)) && now.Before(s.queue[1].of(s.start)) {
+		yield(wait.Queue{Port: 8080, Len: 1})
+	}
+	return nil
+}
+
+var (
+	nodeAddr   = netip.MustParseAddr("10.244.0.1")
+	clientAddr = netip.MustParseAddr("10.0.3.7")
+)
+
+// conn is a new connection of a client.
+func conn(at ms) func(time.Time) wait.Arrival { return connFrom(clientAddr, at) }
+
+func connFrom(addr netip.Addr, at ms) func(time.Time) wait.Arrival {
+	return func(start time.Time) wait.Arrival {
+		return wait.Arrival{At: at.of(start), Kind: wait.Connection, Conn: uint64(at), Port: 8080, Peer: netip.AddrPortFrom(addr, 40000)}
+	}
+}
+
+// request is one on a connection that was open at the given time.
+func request(at, opened ms) func(time.Time) wait.Arrival {
+	return func(start time.Time) wait.Arrival {
+		return wait.Arrival{At: at.of(start), Kind: wait.Request, Conn: 7, Opened: opened.of(start), Port: 8080, Peer: netip.AddrPortFrom(clientAddr, 40000)}
+	}
+}
+
+// defaults is the policy of a hook without flags, in a pod.
+func defaults() wait.Policy {
+	return wait.Policy{
+		Quiet: 5 * time.Second, KeepaliveWait: 15 * time.Second, Reserve: 10 * time.Second,
+		Handover: wait.HandoverAuto, InPod: true,
+	}
+}
+
+// other is an arrival of another kind, or on another port.
+func other(a wait.Arrival) func(time.Time) wait.Arrival {
+	return func(time.Time) wait.Arrival { return a }
+}

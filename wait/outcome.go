@@ -1,0 +1,64 @@
+package wait
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Stage is what the hook is waiting for.
+type Stage int
+
+const (
+	Removal  Stage = iota + 1 // the pod to leave rotation
+	Handover                  // another endpoint to become ready
+	Lull                      // the quiet window to pass
+)
+
+func (s Stage) String() string {
+	return [...]string{"", "removal", "handover", "lull"}[s]
+}
+
+// Reason is why the hook ended.
+type Reason int
+
+const (
+	Quiet       Reason = iota + 1 // nothing has arrived for the quiet window
+	Slept                         // the sockets could not be seen: a plain sleep
+	Restart                       // the pod stays in rotation whatever the hook does
+	Budget                        // the budget ran out first
+	Interrupted                   // the context was cancelled
+)
+
+func (r Reason) String() string {
+	return [...]string{"", "quiet", "slept", "restart", "budget", "interrupted"}[r]
+}
+
+// Outcome tells how a wait went. Durations count from its start.
+type Outcome struct {
+	Reason Reason
+	// Stage is the one that the hook was in when it ended.
+	Stage Stage
+	// Held is how long SIGTERM was held back, Budget how long it could have been.
+	Held, Budget time.Duration
+	// Left is when the pod left rotation, Handed when another endpoint was ready
+	// or none was waited for, Since when the quiet window could begin.
+	// Negative: never.
+	Left, Handed time.Duration
+	// Last is the newest arrival that counted. Kind and the rest are meaningless
+	// while At is zero.
+	Last Arrival
+	// Pinned counts the connections that were still in use when they stopped
+	// counting, at the last look.
+	Pinned int
+	// Ignored tells what arrived and did not count, and why.
+	Ignored []Ignored
+	// Missing names what the hook could not see, and what it did instead.
+	Missing []string
+}
+
+// Ignored is a group of arrivals that did not count.
+type Ignored struct {
+	Why   string
+	From  netip.Addr // invalid: several or unknown
+	Count int
+}

@@ -1,0 +1,229 @@
+package wait
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// maxPeers bounds the addresses whose rhythm is followed, maxProbeConns the
+	// probes' connections. Beyond them everybody is a client.
+	maxPeers      = 256
+	maxProbeConns = 1024
+	// inARow is how many connections make a rhythm.
+	inARow = 3
+)
+
+// probes tells the kubelet's readiness probes, which go on until the pod is
+// gone, from clients. Each probe is a new connection.
+//
+// From an address of the node, as many connections a period as there are probes
+// on the port are probes, the next one is a client: other clients on the node
+// come from the same address. CNIs differ in which address that is, so an
+// address with a probe's rhythm counts, too: three connections in a row on the
+// probe's port, a period apart within 10%, and nothing else from it.
+//
+// Where the pod's probes are unknown, only the rhythm tells, only for the
+// node's addresses, and any whole number of seconds is a period.
+type probes struct {
+	node  []netip.Addr // known without the control plane
+	nodes []netip.Addr // these, and those that it told
+	known bool
+	inPod bool
+	beats []*beat
+	peers map[netip.Addr]*peer
+	conns map[uint64]Arrival // of probes, perhaps
+
+	excused map[netip.Addr]int
+}
+
+// beat is the schedule of one known probe.
+type beat struct {
+	Probe
+	next time.Time // zero before the first
+}
+
+// peer is an address whose rhythm is followed.
+type peer struct {
+	run    int // connections in a row, a period apart
+	period time.Duration
+	beat   Arrival // the newest of the run; counts while the run is short
+	data   Arrival // the newest request on it, likewise
+	client Arrival // the newest that is off the beat
+}
+
+func newProbes(node []netip.Addr, inPod bool) *probes {
+	return &probes{
+		node: node, nodes: node, inPod: inPod,
+		peers: map[netip.Addr]*peer{}, conns: map[uint64]Arrival{}, excused: map[netip.Addr]int{},
+	}
+}
+
+// learn takes over what the control plane knows of the pod's probes.
+func (p *probes) learn(v View) {
+	if !v.PodKnown {
+		return
+	}
+	p.known = true
+	p.nodes = append(slices.Clone(p.node), v.NodeAddrs...)
+	if slices.EqualFunc(p.beats, v.Probes, func(b *beat, q Probe) bool { return b.Probe == q }) {
+		return
+	}
+	p.beats = nil
+	for _, q := range v.Probes {
+		if q.Period > 0 {
+			p.beats = append(p.beats, &beat{Probe: q})
+		}
+	}
+}
+
+// owns says whether a request came on a connection that may be a probe's, and
+// no later than a probe's would.
+func (p *probes) owns(a Arrival) bool {
+	c, ok := p.conns[a.Conn]
+	return ok && a.At.Sub(c.At) <= time.Second
+}
+
+// excuse says whether the arrival is no client's, as far as can be told yet:
+// arrivals of a run that may become a rhythm are kept in newest until it does.
+func (p *probes) excuse(a Arrival) bool {
+	addr := a.Peer.Addr()
+	node := slices.Contains(p.nodes, addr)
+	switch {
+	case a.Count > 1:
+		return false
+	case p.known && node:
+		return p.owns(a) || p.scheduled(a)
+	case p.known && p.due(a.Port), !p.known && p.inPod && node:
+		return p.rhythm(a)
+	}
+	return false
+}
+
+// scheduled says whether a probe on the port is due, and if so takes it.
+func (p *probes) scheduled(a Arrival) bool {
+	for _, b := range p.beats {
+		if b.Port == a.Port && b.take(a.At) {
+			p.own(a)
+			p.excused[a.Peer.Addr()]++
+			return true
+		}
+	}
+	return false
+}
+
+// take uses up the period that t lies in. The schedule keeps to the earliest
+// time of the period that was seen: a probe may come late, and then the next
+// one comes sooner than a period later.
+func (b *beat) take(t time.Time) bool {
+	if b.next.IsZero() {
+		b.next = t.Add(b.Period)
+		return true
+	}
+	if t.Before(b.next.Add(-b.Period / 10)) {
+		return false
+	}
+	if t.Before(b.next) {
+		b.next = t
+	}
+	b.next = b.next.Add(b.Period * (1 + t.Sub(b.next)/b.Period))
+	return true
+}
+
+// due says whether there are probes on the port, 0 being any.
+func (p *probes) due(port uint16) bool {
+	return slices.ContainsFunc(p.beats, func(b *beat) bool { return port == 0 || b.Port == port })
+}
+
+// rhythm follows the connections of one address. It reports false if it can't.
+func (p *probes) rhythm(a Arrival) bool {
+	addr := a.Peer.Addr()
+	r, ok := p.peers[addr]
+	if !ok {
+		if len(p.peers) >= maxPeers {
+			return false
+		}
+		r = &peer{}
+		p.peers[addr] = r
+	}
+	if a.Kind == Request {
+		if !p.owns(a) {
+			return false
+		}
+		r.data = newer(r.data, a)
+		return true
+	}
+	p.own(a)
+	period, fits := p.period(a, r)
+	switch {
+	case r.run == 0:
+	case fits:
+		r.period = period
+		r.run++
+		if r.run == inARow {
+			p.excused[addr] += inARow - 1
+		}
+		if r.run >= inARow {
+			p.excused[addr]++
+		}
+		r.beat = a
+		return true
+	case r.run < inARow:
+		r.client = newer(newer(r.client, r.beat), r.data)
+	}
+	r.run, r.beat = 1, a
+	return true
+}
+
+// period is the probe's period that lies between the peer's last connection and
+// this one.
+func (p *probes) period(a Arrival, r *peer) (time.Duration, bool) {
+	gap := a.At.Sub(r.beat.At)
+	near := func(period time.Duration) bool {
+		return (gap-period).Abs() <= period/10 && (r.run < 2 || period == r.period)
+	}
+	if r.run == 0 || a.Port != r.beat.Port {
+		return 0, false
+	}
+	if !p.known {
+		whole := gap.Round(time.Second)
+		return whole, whole > 0 && near(whole)
+	}
+	for _, b := range p.beats {
+		if (a.Port == 0 || b.Port == a.Port) && near(b.Period) {
+			return b.Period, true
+		}
+	}
+	return 0, false
+}
+
+// own remembers a connection that may be a probe's.
+func (p *probes) own(a Arrival) {
+	if a.Conn == 0 {
+		return
+	}
+	if len(p.conns) >= maxProbeConns {
+		for id, c := range p.conns {
+			if a.At.Sub(c.At) > time.Second {
+				delete(p.conns, id)
+			}
+		}
+	}
+	if len(p.conns) < maxProbeConns {
+		p.conns[a.Conn] = a
+	}
+}
+
+// newest is the newest arrival that may turn out to be a probe's but counts
+// until it does.
+func (p *probes) newest() Arrival {
+	var last Arrival
+	for _, r := range p.peers {
+		last = newer(last, r.client)
+		if r.run < inARow {
+			last = newer(newer(last, r.beat), r.data)
+		}
+	}
+	return last
+}

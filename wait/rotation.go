@@ -1,0 +1,138 @@
+package wait
+
+import (
+	"strings"
+	"time"
+)
+
+// rotation follows the stages that the control plane decides: removal and
+// handover. A stage's end is a fact that can be taken back: a slice may list
+// the pod ready again, a replacement may appear or die.
+type rotation struct {
+	left   time.Time // when the pod left rotation; zero while it is in
+	handed time.Time // since when nobody has to be waited for; zero while somebody has
+	blind  bool      // the control plane's word on this is missing
+
+	unseen bool // left is a guess, made without sight
+	waited bool // a handover has been waited for
+}
+
+func (r *run) stage() Stage {
+	switch {
+	case r.left.IsZero():
+		return Removal
+	case r.handed.IsZero():
+		return Handover
+	}
+	return Lull
+}
+
+// rotate brings the stages up to what the control plane says, or to its silence.
+func (r *run) rotate(now time.Time) {
+	silent := !now.Before(r.blindAt())
+	switch {
+	case r.view.SlicesKnown && !silent:
+		r.sighted(now)
+	case silent || !r.view.SlicesKnown && r.view.Refused:
+		r.goBlind()
+	}
+}
+
+// blindAt is when the hook goes on without the control plane unless it hears
+// from it.
+func (r *run) blindAt() time.Time {
+	if !r.view.SlicesKnown {
+		return r.start.Add(patience)
+	}
+	return r.view.Contact.Add(patience)
+}
+
+// sighted judges by a view that is current.
+func (r *run) sighted(now time.Time) {
+	if r.blind {
+		r.blind = false
+		if r.unseen {
+			r.left, r.handed, r.unseen = time.Time{}, time.Time{}, false
+		}
+		r.Log.Info("the API server answers again: going by the EndpointSlices", "event", "api-back")
+	}
+	if in := r.services(func(s Service) bool { return s.InRotation }); len(in) > 0 {
+		if !r.left.IsZero() {
+			r.Log.Warn("back in rotation ("+plural("Service", in)+"): waiting for its removal anew", "event", "rotation-back", "services", in)
+		}
+		r.left, r.handed = time.Time{}, time.Time{}
+		return
+	}
+	if r.left.IsZero() {
+		r.left = now
+		r.tellLeft()
+	}
+	wait := r.awaited()
+	switch {
+	case len(wait) > 0 && (!r.handed.IsZero() || !r.waited):
+		r.handed, r.waited = time.Time{}, true
+		r.Log.Info("no other endpoint is ready ("+plural("Service", wait)+"): serving on until a replacement is", "event", "handover", "services", wait)
+	case len(wait) == 0 && r.handed.IsZero():
+		r.handed = now
+		if r.waited {
+			r.Log.Info("nobody has to be waited for any more after "+r.after(now), "event", "handed-over", "after_s", r.seconds(now))
+		}
+	}
+}
+
+// goBlind goes on without the control plane, unless nothing more is needed of it.
+func (r *run) goBlind() {
+	if r.blind || !r.left.IsZero() && !r.handed.IsZero() {
+		return
+	}
+	r.blind = true
+	// What has arrived since the last word is known: the window may look back on it.
+	since := r.start
+	if r.view.SlicesKnown {
+		since = r.view.Contact
+	}
+	if r.left.IsZero() {
+		r.left, r.unseen = since, true
+	}
+	r.handed = latest(r.left, since)
+	r.miss("the EndpointSlices can't be seen: going by the sockets alone, for at least "+secs(2*r.Quiet), r.view.Err)
+	r.fund()
+}
+
+// awaited names the Services whose traffic still comes here because none of
+// their other endpoints is ready: kube-proxy falls back to endpoints that serve
+// while they terminate (KEP-1669), and no others. A pod that isn't being
+// deleted is none of these.
+func (r *run) awaited() []string {
+	if r.Policy.Handover == HandoverNever || r.view.PodKnown && !r.view.Deleting {
+		return nil
+	}
+	return r.services(func(s Service) bool {
+		return s.Serving && s.Ready == 0 && (s.Coming > 0 || r.Policy.Handover == HandoverAlways)
+	})
+}
+
+func (r *run) services(which func(Service) bool) []string {
+	var names []string
+	for _, s := range r.view.Services {
+		if which(s) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// restarting: nobody deletes the pod and it is in rotation. Its container is
+// being restarted, or the kubelet evicts it; its endpoint stays. A pod that has
+// ended is listed ready only where unready addresses are published.
+func (r *run) restarting() bool {
+	return !r.blind && r.view.SlicesKnown && r.view.PodKnown && !r.view.Deleting && r.view.Ended == "" && r.left.IsZero()
+}
+
+// plural lists names behind a noun: "Service web", "Services api, web".
+func plural(noun string, names []string) string {
+	if len(names) != 1 {
+		noun += "s"
+	}
+	return noun + " " + strings.Join(names, ", ")
+}

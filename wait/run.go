@@ -1,0 +1,209 @@
+package wait
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// stampAgain is how long after the pod left rotation a second look learns which
+// connections are open: kube-proxy follows within a second, and a connection's
+// age is known no better than from the look that first saw it.
+const stampAgain = time.Second
+
+// run is one wait on its way.
+type run struct {
+	Policy
+	cluster Cluster
+	sockets Sockets
+	start   time.Time
+
+	view    View
+	changed <-chan struct{}
+
+	rotation
+	window  window
+	looked  time.Time // when the last finished look began
+	lostAt  time.Time // when the sockets were lost from sight, if they were
+	budget  time.Duration
+	missing []string
+	told    struct{ budget, grace time.Duration }
+	shown   Progress
+}
+
+func newRun(p Policy, cluster Cluster, sockets Sockets) *run {
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &run{Policy: p, cluster: cluster, sockets: sockets, start: p.Start}
+	if r.start.IsZero() {
+		r.start = time.Now()
+	}
+	r.view.Ports = p.Ports
+	r.window = newWindow(p)
+	if cluster == nil {
+		r.left, r.handed, r.blind = r.start, r.start, true
+		if p.InPod {
+			r.miss("the EndpointSlices are not asked: going by the sockets alone, for at least "+secs(2*p.Quiet), nil)
+		}
+	}
+	if sockets == nil {
+		r.lostAt = r.start
+		r.miss("the sockets can't be seen: sleeping for "+secs(r.blindSleep())+" instead", nil)
+	}
+	r.fund()
+	return r
+}
+
+// observe takes in what the control plane says now.
+func (r *run) observe() {
+	if r.cluster == nil {
+		return
+	}
+	r.view, r.changed = r.cluster.View()
+	if !r.view.SlicesKnown {
+		r.view.Ports = r.Ports
+	}
+	r.fund()
+	r.window.probes.learn(r.view)
+	if r.view.SlicesKnown && !r.view.PodKnown && r.view.Refused {
+		r.miss("the pod can't be read: taking "+secs(DefaultGrace)+" for its grace period, and probes for clients unless their rhythm tells", r.view.Err)
+	}
+	r.rotate(time.Now())
+}
+
+// due is when the hook may end if nothing arrives until then; false while that
+// is not for the sockets to say.
+func (r *run) due() (time.Time, bool) {
+	if r.left.IsZero() || r.handed.IsZero() {
+		return time.Time{}, false
+	}
+	since := latest(r.left, r.handed)
+	due := latest(since.Add(r.Quiet), r.left.Add(r.Min))
+	if r.sockets == nil {
+		due = latest(due, latest(since, r.lostAt).Add(r.blindSleep()))
+	}
+	if r.blind && (r.cluster != nil || r.InPod) {
+		due = latest(due, r.start.Add(2*r.Quiet))
+	}
+	return latest(due, r.window.hold()), true
+}
+
+func (r *run) blindSleep() time.Duration { return max(blindSleep, r.Quiet) }
+
+// lookDue says whether to look although nothing depends on it yet: to learn
+// which connections are open as the pod leaves rotation, and a little later.
+func (r *run) lookDue(now time.Time) bool {
+	stamp, ok := r.stamp()
+	return ok && !now.Before(stamp)
+}
+
+// stamp is the next such look.
+func (r *run) stamp() (time.Time, bool) {
+	if r.sockets == nil || r.cluster == nil || r.left.IsZero() {
+		return time.Time{}, false
+	}
+	for _, t := range []time.Time{r.left, r.left.Add(stampAgain)} {
+		if r.looked.Before(t) {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// lookedBefore says whether the window's end has not been looked at yet.
+func (r *run) lookedBefore(due time.Time) bool {
+	return r.sockets != nil && r.looked.Before(due)
+}
+
+// look asks the sockets, and returns early if the budget or the context ends.
+func (r *run) look(ctx context.Context) {
+	ctx, cancel := context.WithDeadline(ctx, r.deadline())
+	defer cancel()
+	type answer struct {
+		batch *batch
+		err   error
+	}
+	began := time.Now()
+	done := make(chan answer, 1)
+	ports, sockets := slices.Clone(r.view.Ports), r.sockets
+	// Nothing else touches the window until the answer is here; an answer that
+	// comes too late is nobody's.
+	go func() {
+		b, err := r.window.gather(ctx, sockets, ports)
+		done <- answer{b, err}
+	}()
+	for {
+		select {
+		case a := <-done:
+			if ctx.Err() != nil {
+				return
+			}
+			if a.err != nil {
+				r.sockets, r.lostAt = nil, time.Now()
+				r.miss("the sockets are lost from sight: sleeping for "+secs(r.blindSleep())+" instead", a.err)
+				return
+			}
+			r.looked = began
+			r.absorb(a.batch)
+			return
+		case <-r.changed: // nil, and so never ready, without a cluster
+			r.observe()
+			if !time.Now().Before(r.deadline()) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// absorb takes in what a look has found, and tells it.
+func (r *run) absorb(b *batch) {
+	before := r.window.last()
+	r.window.absorb(b, r.left)
+	last := r.window.last()
+	if last.At.After(before.At) && last.At.After(r.left) {
+		r.tellArrival(last)
+	}
+}
+
+// sleep waits until something could change the decision.
+func (r *run) sleep(ctx context.Context, now time.Time) {
+	until := r.deadline()
+	earlier := func(t time.Time, ok bool) {
+		if ok && t.After(now) && t.Before(until) {
+			until = t
+		}
+	}
+	due, open := r.due()
+	earlier(due, open)
+	earlier(r.stamp())
+	earlier(r.blindAt(), r.cluster != nil)
+	r.progress(due)
+	timer := time.NewTimer(until.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.changed:
+	case <-ctx.Done():
+	}
+}
+
+func (r *run) progress(due time.Time) {
+	p := Progress{Stage: r.stage(), Due: due, Deadline: r.deadline()}
+	if r.Progress != nil && p != r.shown {
+		r.shown = p
+		r.Progress(p)
+	}
+}
+
+func latest(t time.Time, others ...time.Time) time.Time {
+	for _, o := range others {
+		if o.After(t) {
+			t = o
+		}
+	}
+	return t
+}

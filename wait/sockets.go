@@ -1,0 +1,82 @@
+package wait
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Sockets is the kernel's view of the pod's TCP sockets.
+type Sockets interface {
+	// Arrivals yields what has arrived on the ports since the last call, in any
+	// order. No ports: every port that something listens on, loopback excepted.
+	// An error means that the answer is incomplete. Not called concurrently.
+	Arrivals(ctx context.Context, ports []uint16, yield func(Arrival)) error
+	// Queued yields the accept queues of the ports that are not empty.
+	Queued(ctx context.Context, ports []uint16, yield func(Queue)) error
+}
+
+// Kind is what arrived.
+type Kind int
+
+const (
+	Connection Kind = iota // a connection not seen before
+	Request                // data on a connection that was known
+	Dropped                // a connection turned away: the accept queue was full
+	Lost                   // something, but the kernel's word of what was lost
+	Waiting                // a connection that waits in an accept queue
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Connection:
+		return "new connection"
+	case Request:
+		return "request on an open connection"
+	case Dropped:
+		return "connection dropped by a full accept queue"
+	case Waiting:
+		return "connection waiting in the accept queue"
+	default:
+		return "more than could be followed"
+	}
+}
+
+// Arrival is something that reached a watched port.
+type Arrival struct {
+	// At is when it arrived; never earlier than it really did.
+	At   time.Time
+	Kind Kind
+	// Conn identifies the connection. 0: unknown.
+	Conn uint64
+	// Opened, of a Request: the connection was open at this time at the latest.
+	Opened time.Time
+	// Port is the local port. 0: unknown.
+	Port uint16
+	// Peer is the client, its port 0 if unknown. Invalid: unknown altogether.
+	Peer netip.AddrPort
+	// Count is how many arrivals this one stands for, 0 meaning 1.
+	Count int
+}
+
+// String says what, from whom and to where, as far as it is known.
+func (a Arrival) String() string {
+	s := a.Kind.String()
+	if a.Count > 1 {
+		s = fmt.Sprintf("%d times %s", a.Count, s)
+	}
+	if a.Peer.IsValid() {
+		s += " from " + a.Peer.Addr().String()
+	}
+	if a.Port != 0 {
+		s += fmt.Sprintf(" to :%d", a.Port)
+	}
+	return s
+}
+
+// Queue is the accept queue of a listening port.
+type Queue struct {
+	Port uint16
+	Len  uint32 // connections that the app has not accepted yet
+}
