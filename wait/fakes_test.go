@@ -143,6 +143,13 @@ func connFrom(addr netip.Addr, at ms) func(time.Time) wait.Arrival {
 	}
 }
 
+// unnamed is a connection of which only a counter tells.
+func unnamed(at ms) func(time.Time) wait.Arrival {
+	return func(start time.Time) wait.Arrival {
+		return wait.Arrival{At: at.of(start), Kind: wait.Connection, Count: 1}
+	}
+}
+
 // request is one on a connection that was open at the given time.
 func request(at, opened ms) func(time.Time) wait.Arrival {
 	return func(start time.Time) wait.Arrival {

@@ -8,6 +8,7 @@ import (
 // Stage is what the hook is waiting for.
 type Stage int
 
+// The stages, in their order.
 const (
 	Removal  Stage = iota + 1 // the pod to leave rotation
 	Handover                  // another endpoint to become ready
@@ -21,6 +22,7 @@ func (s Stage) String() string {
 // Reason is why the hook ended.
 type Reason int
 
+// The reasons.
 const (
 	Quiet       Reason = iota + 1 // nothing has arrived for the quiet window
 	Slept                         // the sockets could not be seen: a plain sleep

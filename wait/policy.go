@@ -23,6 +23,7 @@ const (
 // Service is ready.
 type HandoverMode string
 
+// The modes.
 const (
 	HandoverAuto   HandoverMode = "auto"   // for a replacement on its way
 	HandoverAlways HandoverMode = "always" // for any

@@ -272,7 +272,7 @@ func TestLull(t *testing.T) {
 		},
 		{
 			name: "a flood", turns: removed(nil), loads: []load{clients(0, 60_000, 1)},
-			reason: wait.Budget, stage: wait.Lull, held: 20_000, story: []string{"last seen 3.9s ago, new connection from 10.0.3.7 to :8080"},
+			reason: wait.Budget, stage: wait.Lull, held: 20_000, story: []string{"last seen 0.3s ago, new connection from 10.0.3.7 to :8080"},
 		},
 		{
 			name: "interleaved flood beyond what is told apart", turns: removed(nil),
@@ -362,6 +362,18 @@ func TestProbes(t *testing.T) {
 		{name: "a strange address with a rhythm and something else", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)},
 			arrivals: []func(time.Time) wait.Arrival{connFrom(stranger, 3500)}, reason: wait.Quiet, held: 10_200},
 		{name: "a strange address with another rhythm", turns: removed(probing(2 * time.Second)), loads: []load{at(stranger, 1000)}, reason: wait.Budget, held: 20_000},
+		{name: "some of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
+			arrivals: []func(time.Time) wait.Arrival{
+				connFrom(nodeAddr, 200), unnamed(1260), unnamed(2290), connFrom(nodeAddr, 3210), unnamed(4270),
+			}},
+		{name: "a client of unknown peer off the beat", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 8600,
+			loads: []load{probes(1000)}, arrivals: []func(time.Time) wait.Arrival{unnamed(3600)}},
+		{name: "a client of unknown peer on the beat, on top of the probe", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 8270,
+			loads: []load{probes(1000)}, arrivals: []func(time.Time) wait.Arrival{unnamed(3270)}},
+		{name: "a client of unknown peer, no probe seen yet", turns: removed(probing(10 * time.Second)), reason: wait.Quiet, held: 6000,
+			arrivals: []func(time.Time) wait.Arrival{unnamed(1000)}},
+		{name: "all of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5250,
+			arrivals: []func(time.Time) wait.Arrival{unnamed(250), unnamed(1230), unnamed(2260), unnamed(3270), unnamed(4280)}},
 		{name: "no API: the node's address with a whole second's rhythm", noCluster: true,
 			policy: func(p *wait.Policy) { p.NodeAddrs = []netip.Addr{nodeAddr} }, loads: []load{probes(2000)}, reason: wait.Quiet, held: 10_000},
 		{name: "no API: a client with the rhythm", noCluster: true,

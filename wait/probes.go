@@ -13,6 +13,9 @@ const (
 	maxProbeConns = 1024
 	// inARow is how many connections make a rhythm.
 	inARow = 3
+	// unnamedStep is how exactly the time of a connection without a peer is
+	// known: only from counters, read on a tick.
+	unnamedStep = 100 * time.Millisecond
 )
 
 // probes tells the kubelet's readiness probes, which go on until the pod is
@@ -23,6 +26,9 @@ const (
 // come from the same address. CNIs differ in which address that is, so an
 // address with a probe's rhythm counts, too: three connections in a row on the
 // probe's port, a period apart within 10%, and nothing else from it.
+//
+// A connection whose peer is unknown is a probe if it comes when one is due that
+// has not come otherwise.
 //
 // Where the pod's probes are unknown, only the rhythm tells, only for the
 // node's addresses, and any whole number of seconds is a period.
@@ -95,6 +101,8 @@ func (p *probes) excuse(a Arrival) bool {
 		return false
 	case p.known && node:
 		return p.owns(a) || p.scheduled(a)
+	case p.known && !addr.IsValid() && p.unnamed(a):
+		return true
 	case p.known && p.due(a.Port), !p.known && p.inPod && node:
 		return p.rhythm(a)
 	}
@@ -129,6 +137,24 @@ func (b *beat) take(t time.Time) bool {
 	}
 	b.next = b.next.Add(b.Period * (1 + t.Sub(b.next)/b.Period))
 	return true
+}
+
+// unnamed says whether a connection of unknown peer comes on the beat of a probe
+// that has shown it, and if so takes the beat.
+func (p *probes) unnamed(a Arrival) bool {
+	for _, b := range p.beats {
+		if (a.Port == 0 || b.Port == a.Port) && b.on(a.At) && b.take(a.At) {
+			p.excused[a.Peer.Addr()]++
+			return true
+		}
+	}
+	return false
+}
+
+// on says whether t is when a probe is due.
+func (b *beat) on(t time.Time) bool {
+	late := t.Sub(b.next)
+	return !b.next.IsZero() && (late-late.Round(b.Period)).Abs() <= b.Period/10+unnamedStep
 }
 
 // due says whether there are probes on the port, 0 being any.

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// lastLook is how long before the budget's end one more look is made, so that
+// the story can say who still calls.
+const lastLook = 300 * time.Millisecond
+
 // stampAgain is how long after the pod left rotation a second look learns which
 // connections are open: kube-proxy follows within a second, and a connection's
 // age is known no better than from the look that first saw it.
@@ -92,19 +96,23 @@ func (r *run) due() (time.Time, bool) {
 
 func (r *run) blindSleep() time.Duration { return max(blindSleep, r.Quiet) }
 
-// lookDue says whether to look although nothing depends on it yet: to learn
-// which connections are open as the pod leaves rotation, and a little later.
+// lookDue says whether to look although nothing depends on it.
 func (r *run) lookDue(now time.Time) bool {
 	stamp, ok := r.stamp()
 	return ok && !now.Before(stamp)
 }
 
-// stamp is the next such look.
+// stamp is when to do so next: as the pod leaves rotation and a little later, to
+// learn which connections are open; and before the budget ends.
 func (r *run) stamp() (time.Time, bool) {
-	if r.sockets == nil || r.cluster == nil || r.left.IsZero() {
+	if r.sockets == nil || r.left.IsZero() {
 		return time.Time{}, false
 	}
-	for _, t := range []time.Time{r.left, r.left.Add(stampAgain)} {
+	stamps := []time.Time{r.left, r.left.Add(stampAgain), latest(r.deadline().Add(-lastLook), r.left)}
+	if r.cluster == nil {
+		stamps = stamps[2:]
+	}
+	for _, t := range stamps {
 		if r.looked.Before(t) {
 			return t, true
 		}

@@ -20,6 +20,7 @@ type Sockets interface {
 // Kind is what arrived.
 type Kind int
 
+// The kinds.
 const (
 	Connection Kind = iota // a connection not seen before
 	Request                // data on a connection that was known
