@@ -1,0 +1,101 @@
+package procnet
+
+import "time"
+
+const (
+	// maxKnown bounds the memory of connections: about 8 MiB. A connection that
+	// finds no room is reported as new each time.
+	maxKnown = 1 << 18
+
+	// openedStep is the resolution of Arrival.Opened. Callers group requests by
+	// it, so that the connections that one look saw first form a few groups.
+	openedStep = 100 * time.Millisecond
+)
+
+// known remembers the connections that looks have seen, and when each was first
+// seen. A look marks what it finds and forgets the rest.
+type known struct {
+	conns map[uint64]sighting
+	look  uint16 // number of the look under way
+}
+
+// lookMask is how far looks are counted before they start over.
+const lookMask = 1<<15 - 1
+
+// sighting is 8 bytes, so that an entry of the map is 16.
+type sighting struct {
+	first uint32 // when a look first saw it, in openedSteps since the source was opened, rounded up
+	port  uint16
+	look  uint16 // the last look that saw it, shifted left by one; bit 0: it could carry requests
+}
+
+func newKnown() *known {
+	return &known{conns: make(map[uint64]sighting)}
+}
+
+// begin starts a look: nothing is marked.
+func (k *known) begin() {
+	k.look = (k.look + 1) & lookMask
+}
+
+// mark notes that the look under way saw a connection, at now after the source
+// was opened. It returns what was known of it before.
+func (k *known) mark(id uint64, now time.Duration, port uint16, live bool) (before sighting, ok bool) {
+	before, ok = k.conns[id]
+	s := before
+	switch {
+	case !ok && k.full():
+		return before, false
+	case !ok, live && !before.live(): // new, or the same addresses once more
+		s = sighting{first: steps(now), port: port}
+	}
+	s.look = k.look << 1
+	if live {
+		s.look |= 1
+	}
+	k.conns[id] = s
+	return before, ok
+}
+
+func (k *known) get(id uint64) (sighting, bool) {
+	s, ok := k.conns[id]
+	return s, ok
+}
+
+func (k *known) forget(id uint64) { delete(k.conns, id) }
+
+// sweep forgets what the look under way did not see, nor the spare looks before.
+func (k *known) sweep(spare uint16) {
+	for id, s := range k.conns {
+		if (k.look-s.look>>1)&lookMask > spare {
+			delete(k.conns, id)
+		}
+	}
+}
+
+func (k *known) full() bool { return len(k.conns) >= maxKnown }
+
+// open is how many of the connections on the ports could carry requests when
+// last seen, and when the youngest of them was first seen.
+func (k *known) open(ports *portSet) (n int, youngest time.Duration) {
+	for _, s := range k.conns {
+		if s.live() && ports.has(s.port) {
+			n++
+			youngest = max(youngest, s.opened())
+		}
+	}
+	return n, youngest
+}
+
+// marked reports whether the look under way has seen it.
+func (k *known) marked(s sighting) bool { return s.look>>1 == k.look }
+
+// live reports whether the connection could carry requests when last seen.
+func (s sighting) live() bool { return s.look&1 != 0 }
+
+// opened is when it was first seen, counted from when the source was opened.
+func (s sighting) opened() time.Duration { return time.Duration(s.first) * openedStep }
+
+func steps(d time.Duration) uint32 {
+	return uint32((d + openedStep - 1) / openedStep)
+}

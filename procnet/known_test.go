@@ -1,0 +1,61 @@
+package procnet
+
+import (
+	"testing"
+	"time"
+)
+
+func TestKnown(t *testing.T) {
+	k := newKnown()
+	k.begin()
+	if _, ok := k.mark(1, 10*time.Millisecond, 80, true); ok {
+		t.Error("known before it was seen")
+	}
+	k.sweep(0)
+	k.begin()
+	before, ok := k.mark(1, time.Second, 80, true)
+	if !ok || k.marked(before) || before.opened() != openedStep || !before.live() {
+		t.Errorf("seen before: %+v, %t", before, ok)
+	}
+	if again, _ := k.mark(1, time.Second, 80, true); !k.marked(again) {
+		t.Error("a repeated row is not recognised")
+	}
+	k.mark(2, time.Second, 81, false)
+	k.sweep(0)
+	if n, youngest := k.open(portsOf([]uint16{80, 81})); n != 1 || youngest != openedStep {
+		t.Errorf("%d open, youngest %s", n, youngest)
+	}
+
+	// The remains of a connection, and then another from the same addresses.
+	k.begin()
+	k.mark(2, 2*time.Second, 81, true)
+	if s, _ := k.get(2); s.opened() != 2*time.Second {
+		t.Errorf("opened at %s", s.opened())
+	}
+	k.sweep(1)
+	if _, ok := k.get(1); !ok {
+		t.Error("forgotten too early")
+	}
+	k.begin()
+	k.sweep(1)
+	if _, ok := k.get(1); ok {
+		t.Error("not forgotten")
+	}
+}
+
+func TestKnownIsBounded(t *testing.T) {
+	k := newKnown()
+	k.begin()
+	for id := range uint64(maxKnown + 10) {
+		k.mark(id+1, 0, 80, true)
+	}
+	if len(k.conns) != maxKnown {
+		t.Errorf("%d connections", len(k.conns))
+	}
+	if _, ok := k.mark(maxKnown+5, 0, 80, true); ok {
+		t.Error("one that found no room is known")
+	}
+	if _, ok := k.mark(5, 0, 80, true); !ok {
+		t.Error("one that found room isn't known")
+	}
+}

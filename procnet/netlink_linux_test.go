@@ -1,0 +1,171 @@
+package procnet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+)
+
+func openedNetlink(t testing.TB, opts ...Option) *netlinkSource {
+	t.Helper()
+	return open(t, "netlink", opts...).(*netlinkSource)
+}
+
+// When the kernel has to drop events, a look says so.
+func TestLostEvents(t *testing.T) {
+	srv := serve(t, nil)
+	s := openedNetlink(t, ReceiveBuffer(1))
+	settled(t, s, srv.port)
+	s.events.pumping.Lock() // the reader is slow
+	before := time.Now()
+	for range 200 {
+		c := dial(t, "127.0.0.1", srv.port)
+		ask(t, c)
+		c.Close()
+	}
+	s.events.pumping.Unlock()
+	list := look(t, s, srv.port)
+	if count(list, Lost) == 0 || newest(list).Before(before) {
+		t.Errorf("%d arrivals, %d of them lost", len(list), count(list, Lost))
+	}
+	settled(t, s, srv.port)
+}
+
+// More events than are kept between two looks are merged, none is forgotten.
+func TestMergedEvents(t *testing.T) {
+	var e events
+	const extra = 10
+	r := row{state: 7, family: familyInet, sport: 80, dport: 4000, dst: [16]byte{10, 0, 0, 1}, hasAge: true}
+	for i := range maxEvents + extra {
+		r.cookie++
+		e.add(&r, time.Duration(i)*time.Millisecond)
+	}
+	b := e.take(nil)
+	m := b.merged[80]
+	if len(b.list) != maxEvents || m.count != extra || m.at != (maxEvents+extra-1)*time.Millisecond {
+		t.Errorf("%d events, and merged %+v", len(b.list), m)
+	}
+
+	e.want(portsOf([]uint16{80}), true)
+	r.sport = 40000 // the pod's own
+	for range maxEvents {
+		e.add(&r, 0)
+	}
+	if b := e.take(nil); len(b.list) != maxEvents/2 || b.merged[40000].count != maxEvents/2 {
+		t.Errorf("another port takes %d events", len(b.list))
+	}
+	e.want(portsOf([]uint16{80}), false)
+	e.add(&r, 0)
+	if b := e.take(nil); len(b.list) != 0 {
+		t.Errorf("unwanted: %+v", b.list)
+	}
+}
+
+// Without its reader the source would see nothing more: that is an error.
+func TestReaderDies(t *testing.T) {
+	srv := serve(t, nil)
+	s := openedNetlink(t)
+	settled(t, s, srv.port)
+	boom := errors.New("boom")
+	s.events.fail(boom)
+	err := s.Arrivals(t.Context(), []uint16{srv.port}, func(Arrival) {})
+	if !errors.Is(err, boom) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	both(t, func(t *testing.T, which string) {
+		s, _, err := Open(which)
+		if err != nil {
+			t.Skip("needs the source: ", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Arrivals(t.Context(), nil, func(Arrival) {}); err == nil {
+			t.Error("arrivals after the end")
+		}
+	})
+}
+
+func TestCancelled(t *testing.T) {
+	both(t, func(t *testing.T, which string) {
+		srv := serve(t, nil)
+		s := open(t, which)
+		settled(t, s, srv.port)
+		ask(t, dial(t, "127.0.0.1", srv.port))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Arrivals(ctx, []uint16{srv.port}, func(Arrival) {}); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		// Nothing got lost by it.
+		if list := look(t, s, srv.port); count(list, Connection) == 0 {
+			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// The kernel of today has the older request, too; the newer must do as well.
+func TestByFamily(t *testing.T) {
+	l, port := listen(t, net.ListenConfig{}, "tcp", "[::]:0")
+	serveOn(t, l, nil)
+	s := openedNetlink(t)
+	s.dumper.byFamily = true
+	settled(t, s, port)
+	ask(t, dial(t, "127.0.0.1", port))
+	ask(t, dial(t, "::1", port))
+	if list := look(t, s, port); count(list, Connection) != 2 {
+		t.Errorf("%+v", list)
+	}
+}
+
+// Without /proc there is no gate and no ListenDrops, but the same answers.
+func TestWithoutProc(t *testing.T) {
+	srv := serve(t, nil)
+	s := openedNetlink(t, ProcRoot(t.TempDir()))
+	settled(t, s, srv.port)
+	c := dial(t, "127.0.0.1", srv.port)
+	ask(t, c)
+	if list := look(t, s, srv.port); count(list, Connection) != 1 {
+		t.Errorf("%+v", list)
+	}
+	settled(t, s, srv.port)
+	walks := walksOf(s)
+	look(t, s, srv.port)
+	if walksOf(s) == walks {
+		t.Error("no walk, but no counter to know by")
+	}
+}
+
+// A dump costs the same memory however many rows it has.
+func TestNoAllocationPerRow(t *testing.T) {
+	srv := serve(t, nil)
+	const rows = 500
+	for range rows {
+		dial(t, "127.0.0.1", srv.port)
+	}
+	s := openedNetlink(t)
+	settled(t, s, srv.port)
+	ports := portsOf([]uint16{srv.port})
+	n := testing.AllocsPerRun(10, func() {
+		if err := s.connections(t.Context(), ports, func(Arrival) {}); err != nil {
+			t.Error(err)
+		}
+	})
+	if n > rows/5 {
+		t.Errorf("%.0f allocations for %d rows", n, rows)
+	}
+	p := open(t, "proc").(*procSource)
+	n = testing.AllocsPerRun(10, func() {
+		if err := p.survey(t.Context(), &survey{ports: ports}); err != nil {
+			t.Error(err)
+		}
+	})
+	if n > rows/5 {
+		t.Errorf("proc: %.0f allocations for %d rows", n, rows)
+	}
+}

@@ -1,0 +1,79 @@
+package procnet
+
+import "net/netip"
+
+// portSet is a set of TCP ports: one bit each, 8 KiB, whatever their number.
+type portSet struct {
+	bits [1 << 16 / 64]uint64
+	n    int
+}
+
+func portsOf(ports []uint16) *portSet {
+	s := new(portSet)
+	for _, p := range ports {
+		s.add(p)
+	}
+	return s
+}
+
+func (s *portSet) has(p uint16) bool { return s.bits[p/64]&(1<<(p%64)) != 0 }
+
+// add reports whether p is new.
+func (s *portSet) add(p uint16) bool {
+	if s.has(p) {
+		return false
+	}
+	s.bits[p/64] |= 1 << (p % 64)
+	s.n++
+	return true
+}
+
+// list is the set in ascending order, nil if it has more than limit members.
+func (s *portSet) list(limit int) []uint16 {
+	if s.n > limit {
+		return nil
+	}
+	l := make([]uint16, 0, s.n)
+	for i, word := range s.bits {
+		for b := range 64 {
+			if word&(1<<b) != 0 {
+				l = append(l, uint16(i*64+b))
+			}
+		}
+	}
+	return l
+}
+
+// covers reports whether every port of o is in s.
+func (s *portSet) covers(o *portSet) bool {
+	for i, word := range o.bits {
+		if word&^s.bits[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// listening remembers the ports that were ever seen with a listener.
+type listening struct {
+	all  portSet
+	open portSet // those not bound to loopback alone
+}
+
+// add takes a listener in and reports whether its port is new.
+func (l *listening) add(port uint16, addr netip.Addr) bool {
+	isNew := l.all.add(port)
+	if !addr.IsLoopback() {
+		isNew = l.open.add(port) || isNew
+	}
+	return isNew
+}
+
+// watched is the set that a caller means by ports.
+func (l *listening) watched(ports []uint16) *portSet {
+	if len(ports) == 0 {
+		open := l.open
+		return &open
+	}
+	return portsOf(ports)
+}

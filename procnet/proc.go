@@ -1,0 +1,186 @@
+package procnet
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+)
+
+// timeWait is how long the kernel remembers a closed connection:
+// TCP_TIMEWAIT_LEN in include/net/tcp.h.
+const timeWait = 60 * time.Second
+
+// procSource is the source "proc". Counters of the whole namespace, read on a
+// tick, tell whether anything came and when: PassiveOpens counts connections
+// exactly, InSegs less TCPPureAcks counts the segments that carry data, open or
+// close a connection. The tables, read when somebody asks and something moved,
+// tell whose connections those were, as far as they are still there.
+//
+// Every connection counts, however short: of 1,000 that live for less than a
+// millisecond it reports 1,000, whoever closes them. Times are exact to a tick,
+// and always the later end of it. A connection that the server closed has a name
+// and the time of its close; one that the client closed or reset is anonymous.
+//
+// What it can't know it takes for the watched ports':
+//   - a connection to another port that was gone before the look, unless the
+//     server closed it;
+//   - while a connection is open on a watched port, whatever reaches the
+//     namespace and is more than an ACK: a request on it without a name, or with
+//     the address if all that are open come from one. Answers to the app's own
+//     queries are among them, what this process receives, the ACKs of a long
+//     answer (TCPHPAcks counts those together with data) and a client's
+//     keepalives;
+//   - what came while the tables were being read, once more at the next look.
+//
+// Without any connection on the watched ports, none of the data counts.
+type procSource struct {
+	base    time.Time // times are counted from here
+	sampler *sampler
+
+	mu     sync.Mutex // guards what follows: one call at a time
+	tables *tables
+	seed   maphash.Seed
+	ports  listening
+	known  *known
+	queues map[uint16]Queue // as of the last look at the tables
+
+	asked    *portSet    // the ports of the last call; nil: none so far
+	before   sample      // taken before the last look at the tables
+	halfOpen bool        // that look saw a half-open connection
+	peers    [2]soleAddr // of the connections that it and the one before saw open on the ports
+}
+
+func openProc(o options) (*procSource, error) {
+	s := &procSource{
+		base: time.Now(), tables: newTables(o.procRoot), seed: maphash.MakeSeed(),
+		known: newKnown(), queues: make(map[uint16]Queue),
+	}
+	var err error
+	if s.sampler, err = startSampler(o.procRoot, s.base); err != nil {
+		return nil, fmt.Errorf("proc: %w", err)
+	}
+	if s.before, err = s.sampler.tick(); err == nil {
+		err = s.survey(context.Background(), &survey{ports: new(portSet)})
+	}
+	if err != nil {
+		_ = s.sampler.Close()
+		return nil, fmt.Errorf("proc: %w", err)
+	}
+	return s, nil
+}
+
+func (s *procSource) Name() string { return "proc" }
+
+func (s *procSource) Close() error { return s.sampler.Close() }
+
+func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Arrival)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, err := s.sampler.tick()
+	if err != nil {
+		return fmt.Errorf("proc: %w", err)
+	}
+	last, watched := s.before, s.ports.watched(ports)
+	s.ask(ports, watched, yield)
+	if before.drops > last.drops {
+		yield(Arrival{At: s.base.Add(before.dropsAt), Kind: Dropped, Count: clamp(before.drops - last.drops)})
+		s.before.drops = before.drops
+	}
+	if before.opens == last.opens && before.moves == last.moves && !s.halfOpen {
+		return ctx.Err()
+	}
+	carriers, youngest := s.known.open(watched)
+	peer := s.peers[0].and(s.peers[1])
+	now := survey{ports: watched, auto: len(ports) == 0, since: last.at, yield: yield}
+	if err := s.survey(ctx, &now); err != nil {
+		return err
+	}
+	after, err := s.sampler.tick()
+	if err != nil {
+		return fmt.Errorf("proc: %w", err)
+	}
+	s.before = before
+	// Connections that the table shows for the first time were opened after
+	// the sample before the last table, and before the one after this table.
+	if s.opened(&now, after, after.opens-last.opens, yield) {
+		s.before.opens = after.opens
+	}
+	if carriers > 0 && after.moves != last.moves {
+		yield(Arrival{
+			At: s.base.Add(after.dataAt), Kind: Request, Opened: s.base.Add(youngest), Peer: peer.endpoint(), Count: 1,
+		})
+	}
+	return nil
+}
+
+// ask notes which ports are watched. What came to other ports until now was not
+// told apart from them.
+func (s *procSource) ask(ports []uint16, watched *portSet, yield func(Arrival)) {
+	if s.asked != nil && *s.asked != *watched {
+		s.peers = [2]soleAddr{{many: true}, {many: true}}
+		now := s.base.Add(time.Since(s.base))
+		for _, p := range ports {
+			if !s.asked.has(p) {
+				yield(Arrival{At: now, Kind: Lost, Port: p, Count: 1})
+			}
+		}
+	}
+	s.asked = watched
+}
+
+// opened yields the new connections: grown is how many PassiveOpens counted. It
+// reports whether the tables showed them all.
+func (s *procSource) opened(now *survey, after sample, grown uint64, yield func(Arrival)) (all bool) {
+	newest := max(after.dataAt, after.opensAt)
+	for _, c := range now.fresh {
+		at := newest
+		if c.closed {
+			at = min(c.at, newest)
+		}
+		t := s.base.Add(at)
+		yield(Arrival{At: t, Kind: Connection, Conn: c.id, Opened: t, Port: c.port, Peer: c.peer, Count: 1})
+	}
+	t := s.base.Add(newest)
+	for port, n := range now.more {
+		yield(Arrival{At: t, Kind: Connection, Opened: t, Port: port, Count: n})
+	}
+	seen := uint64(now.mine + now.others)
+	if grown > seen && grown < 1<<63 {
+		yield(Arrival{At: t, Kind: Connection, Opened: t, Count: clamp(grown - seen)})
+	}
+	return grown == seen
+}
+
+// Queued reads the tables only if a connection may be waiting: queues that were
+// empty have stayed so while no segment came.
+func (s *procSource) Queued(ctx context.Context, ports []uint16) ([]Queue, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.sampler.tick()
+	if err != nil {
+		return nil, fmt.Errorf("proc: %w", err)
+	}
+	waiting := false
+	for _, q := range s.queues {
+		waiting = waiting || q.Len > 0
+	}
+	if waiting || now.opens != s.before.opens || now.moves != s.before.moves {
+		if err := s.listeners(ctx); err != nil {
+			return nil, err
+		}
+	}
+	watched := s.ports.watched(ports)
+	var list []Queue
+	for port, q := range s.queues {
+		if watched.has(port) {
+			list = append(list, q)
+		}
+	}
+	slices.SortFunc(list, func(a, b Queue) int { return int(a.Port) - int(b.Port) })
+	return list, nil
+}
+
+func clamp(n uint64) int { return int(min(n, 1<<31-1)) }

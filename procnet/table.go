@@ -1,0 +1,221 @@
+package procnet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// tables reads /proc/net/tcp and /proc/net/tcp6 row by row through one buffer.
+// procfs could read them, too, but it keeps every row: 146 MB at 500,000.
+type tables struct {
+	root string
+	buf  []byte
+	line tableRow
+
+	reads int // for tests: how many times both were read
+}
+
+const (
+	// tableBuffer holds many rows; the kernel gives a page at a time.
+	tableBuffer = 32 << 10
+
+	// maxTable bounds what is read of one table: 6 million rows.
+	maxTable = 1 << 30
+
+	// userHZ is in what the kernel counts for people: USER_HZ, 100 on every
+	// architecture that Go runs on.
+	userHZ = 100
+)
+
+// tableRow is one row of the tables.
+type tableRow struct {
+	state  uint8
+	local  netip.AddrPort
+	peer   netip.AddrPort
+	rqueue uint32 // LISTEN: length of the accept queue
+	timer  uint8
+	left   time.Duration // how long the timer has yet to run
+}
+
+// closed tells a connection that the kernel only remembers: TIME_WAIT, and
+// FIN_WAIT2 once the app has let go of it (get_timewait4_sock in
+// net/ipv4/tcp_ipv4.c, which prints timer 3).
+func (r *tableRow) closed() bool { return r.state == stateTimeWait || r.timer == timerTimeWait }
+
+func newTables(root string) *tables {
+	return &tables{root: root, buf: make([]byte, tableBuffer)}
+}
+
+// each calls f for every row of both tables, listeners first; the row is valid
+// until f returns. The kernel may repeat rows, and may leave some out, if
+// connections come and go meanwhile. Without IPv6 there is only one table.
+func (t *tables) each(ctx context.Context, f func(*tableRow)) error {
+	t.reads++
+	err := t.table(ctx, "tcp", f)
+	if err != nil {
+		return err
+	}
+	if err := t.table(ctx, "tcp6", f); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (t *tables) table(ctx context.Context, name string, f func(*tableRow)) error {
+	file, err := os.Open(filepath.Join(t.root, "net", name))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := parseTable(io.LimitReader(cancellable{ctx, file}, maxTable), t.buf, &t.line, f); err != nil {
+		return fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	return nil
+}
+
+// cancellable is a reader that ends with its context.
+type cancellable struct {
+	context.Context
+	io.Reader
+}
+
+func (c cancellable) Read(b []byte) (int, error) {
+	if err := c.Err(); err != nil {
+		return 0, err
+	}
+	return c.Reader.Read(b)
+}
+
+// parseTable reads a table as tcp4_seq_show and tcp6_seq_show print it
+// (net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c): a line of headings, then one for
+// each socket. A row must fit into buf.
+func parseTable(r io.Reader, buf []byte, row *tableRow, f func(*tableRow)) error {
+	start, end, lines := 0, 0, 0
+	for {
+		n, err := r.Read(buf[end:])
+		end += n
+		for {
+			i := bytes.IndexByte(buf[start:end], '\n')
+			if i < 0 {
+				break
+			}
+			line := buf[start : start+i]
+			start += i + 1
+			lines++
+			if lines == 1 {
+				continue
+			}
+			if err := row.parse(line); err != nil {
+				return fmt.Errorf("line %d: %w", lines, err)
+			}
+			f(row)
+		}
+		switch {
+		case err == io.EOF && start < end:
+			return fmt.Errorf("line %d: cut off: %s", lines+1, quote(buf[start:end]))
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case end-start == len(buf):
+			return fmt.Errorf("line %d: longer than %d bytes", lines+1, len(buf))
+		}
+		end = copy(buf, buf[start:end])
+		start = 0
+	}
+}
+
+// parse reads a row: sl, local_address, rem_address, st, tx_queue:rx_queue,
+// tr:tm->when, and more that is of no use here. The first column has no fixed
+// width, so this goes by spaces.
+func (r *tableRow) parse(line []byte) error {
+	var f [6][]byte
+	rest := line
+	for i := range f {
+		if f[i], rest = field(rest); len(f[i]) == 0 {
+			return fmt.Errorf("%d fields, want at least %d: %s", i, len(f), quote(line))
+		}
+	}
+	var ok bool
+	if r.local, ok = endpoint(f[1]); !ok {
+		return fmt.Errorf("local_address: %s", quote(f[1]))
+	}
+	if r.peer, ok = endpoint(f[2]); !ok {
+		return fmt.Errorf("rem_address: %s", quote(f[2]))
+	}
+	state, ok := hexadecimal(f[3])
+	if !ok || state > 0xff {
+		return fmt.Errorf("st: %s", quote(f[3]))
+	}
+	r.state = uint8(state)
+	_, rq, _ := bytes.Cut(f[4], []byte(":"))
+	queue, ok := hexadecimal(rq)
+	if !ok {
+		return fmt.Errorf("tx_queue:rx_queue: %s", quote(f[4]))
+	}
+	r.rqueue = uint32(min(queue, 1<<32-1))
+	// A negative time is printed as an unsigned long: it has run out.
+	tr, when, _ := bytes.Cut(f[5], []byte(":"))
+	timer, ok1 := hexadecimal(tr)
+	ticks, ok2 := hexadecimal(when)
+	if !ok1 || !ok2 || timer > 0xff {
+		return fmt.Errorf("tr:tm->when: %s", quote(f[5]))
+	}
+	r.timer, r.left = uint8(timer), 0
+	if ticks < 1<<31 {
+		r.left = time.Duration(ticks) * time.Second / userHZ
+	}
+	return nil
+}
+
+// endpoint reads an address as the kernel prints it: 32-bit words, each the
+// number that its bytes make in host order, and a port.
+func endpoint(b []byte) (netip.AddrPort, bool) {
+	text, p, _ := bytes.Cut(b, []byte(":"))
+	port, ok := hexadecimal(p)
+	if !ok || port > 0xffff || len(text)%8 != 0 {
+		return netip.AddrPort{}, false
+	}
+	var a [16]byte
+	if len(text) != 8 && len(text) != 32 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(text); i += 8 {
+		word, ok := hexadecimal(text[i : i+8])
+		if !ok {
+			return netip.AddrPort{}, false
+		}
+		host.PutUint32(a[i/2:], uint32(word))
+	}
+	if len(text) == 8 {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(a[:4])), uint16(port)), true
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), uint16(port)), true
+}
+
+func hexadecimal(b []byte) (n uint64, ok bool) {
+	if len(b) == 0 || len(b) > 16 {
+		return 0, false
+	}
+	for _, c := range b {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | uint64(c)
+	}
+	return n, true
+}
