@@ -1,0 +1,151 @@
+package kube_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"lull/kube"
+)
+
+// gone is the View of a pod that was deleted by force.
+func gone(v kube.View) bool {
+	return v.Gone && v.Deleting && v.PodKnown && v.Grace == time.Second
+}
+
+// TestWatcherFindsThePod: which pod is meant, when what the container knows of
+// itself and what the API holds do not meet at once.
+func TestWatcherFindsThePod(t *testing.T) {
+	static := newPod("etcd-node-1", thirdUID)
+	static.Annotations = map[string]string{"kubernetes.io/config.hash": staticHash}
+	addr := []netip.Addr{netip.MustParseAddr("10.0.0.7")}
+	elsewhere := []netip.Addr{netip.MustParseAddr("10.9.9.9")}
+	crowd := func(n int) (pods []*corev1.Pod) {
+		for i := range n {
+			pods = append(pods, newPod(fmt.Sprintf("crowd-%03d", i), fmt.Sprintf("%s%03d", otherUID[:33], i)))
+		}
+		return pods
+	}
+	for _, tt := range []struct {
+		name string
+		pods []*corev1.Pod
+		id   kube.Identity
+		ok   func(kube.View) bool
+		pod  string
+		err  string
+	}{
+		{name: "by name and uid", pods: []*corev1.Pod{newPod("web-1", podUID)},
+			id: kube.Identity{Name: "web-1", UID: podUID}, ok: known, pod: "web-1"},
+		{name: "by name alone", pods: []*corev1.Pod{newPod("web-1", podUID)},
+			id: kube.Identity{Name: "web-1"}, ok: known, pod: "web-1"},
+		{name: "by name and address", pods: []*corev1.Pod{newPod("web-1", podUID)},
+			id: kube.Identity{Name: "web-1", IPs: addr}, ok: known, pod: "web-1"},
+		{name: "by uid alone", pods: append(crowd(120), newPod("web-1", podUID)),
+			id: kube.Identity{UID: podUID}, ok: known, pod: "web-1"},
+		{name: "custom host name", pods: append(crowd(120), newPod("web-1", podUID)),
+			id: kube.Identity{Name: "shop.example.com", UID: podUID}, ok: known, pod: "web-1"},
+		{name: "host name that is another pod's name", pods: []*corev1.Pod{newPod("custom", otherUID), newPod("web-1", podUID)},
+			id: kube.Identity{Name: "custom", UID: podUID}, ok: known, pod: "web-1"},
+		{name: "static pod", pods: []*corev1.Pod{newPod("web-1", podUID), static},
+			id: kube.Identity{Name: "node-1", UID: staticHash}, ok: known, pod: "etcd-node-1"},
+		{name: "static pod by name", pods: []*corev1.Pod{static},
+			id: kube.Identity{Name: "etcd-node-1", UID: staticHash}, ok: known, pod: "etcd-node-1"},
+		{name: "gone before we looked", pods: crowd(3),
+			id: kube.Identity{Name: "web-1", UID: podUID}, ok: gone},
+		{name: "gone, and replaced under its name", pods: []*corev1.Pod{newPod("web-1", otherUID)},
+			id: kube.Identity{Name: "web-1", UID: podUID}, ok: gone},
+		{name: "nobody of that name", pods: crowd(3), id: kube.Identity{Name: "web-1"},
+			err: "pod web-1 not found in namespace default: set POD_NAME, or POD_UID, by the downward API"},
+		{name: "another's name, by its address", pods: []*corev1.Pod{newPod("web-1", podUID)},
+			id:  kube.Identity{Name: "web-1", IPs: elsewhere},
+			err: "pod web-1 not found in namespace default: set POD_NAME, or POD_UID, by the downward API"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newAPIServer(t)
+			for _, p := range tt.pods {
+				s.put(p)
+			}
+			s.put(newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn"), endpointOf(thirdUID, "10.0.0.9", "yyn")))
+			tt.id.Namespace = "default"
+			w := watching(t, s.config(), tt.id, kube.Options{})
+			if tt.err != "" {
+				v := await(t, w, "refused", func(v kube.View) bool { return v.Refused })
+				if v.Err.Error() != tt.err || v.Known || v.PodKnown || v.Gone {
+					t.Errorf("%+v", v)
+				}
+				return
+			}
+			v := await(t, w, "found", func(v kube.View) bool { return v.Known && tt.ok(v) })
+			if v.Name != tt.pod || v.Err != nil {
+				t.Errorf("name %q, err %v", v.Name, v.Err)
+			}
+			if tt.pod != "" && (len(v.Services) != 1 || !v.Services[0].InRotation || v.Services[0].Ready != 1) {
+				t.Errorf("services %+v", v.Services)
+			}
+		})
+	}
+}
+
+// The pod appears late, as a mirror pod does.
+func TestWatcherFindsThePodLater(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	w := watching(t, s.config(), kube.Identity{Namespace: "default", Name: "web-1"}, kube.Options{})
+	await(t, w, "refused", func(v kube.View) bool { return v.Refused })
+	s.put(newPod("web-1", podUID), newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
+	v := await(t, w, "in rotation", inRotation(true))
+	if v.Err != nil || v.Refused {
+		t.Errorf("refused %v: %v", v.Refused, v.Err)
+	}
+}
+
+// A pod whose name passes to another, as a StatefulSet's does after a forced
+// deletion, is gone; the other's life is not ours.
+func TestWatcherTellsAReplacementApart(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		t.Run(map[bool]string{true: "told of the deletion", false: "not told"}[told], func(t *testing.T) {
+			t.Parallel()
+			s := newAPIServer(t)
+			pod := newPod("db-0", podUID)
+			s.put(pod, newSlice("db-1", "db", endpointOf(podUID, "10.0.0.7", "yyn")))
+			w := watching(t, s.config(), kube.Identity{Namespace: "default", Name: "db-0"}, kube.Options{})
+			await(t, w, "known", known)
+			if !told {
+				s.do(func() { s.deny["watch pods"] = 500; s.epoch++ })
+				s.compact()
+			}
+			s.remove(pod)
+			next := newPod("db-0", otherUID)
+			next.Spec.TerminationGracePeriodSeconds = ptr(int64(99))
+			s.put(next, newSlice("db-1", "db", endpointOf(otherUID, "10.0.0.8", "yyn")))
+			v := await(t, w, "gone", func(v kube.View) bool { return gone(v) && !v.Services[0].InRotation })
+			if v.UID != podUID || v.SpecGrace != 45*time.Second || v.Services[0].Ready != 1 {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+}
+
+// A static pod's mirror is deleted and made anew: the pod lives on.
+func TestWatcherFollowsAMirrorPod(t *testing.T) {
+	t.Parallel()
+	s := newAPIServer(t)
+	mirror := func(uid string) *corev1.Pod {
+		p := newPod("etcd-node-1", uid)
+		p.Annotations = map[string]string{"kubernetes.io/config.hash": staticHash}
+		return p
+	}
+	s.put(mirror(podUID), newSlice("etcd", "etcd", endpointOf(podUID, "10.0.0.7", "yyn"), endpointOf(otherUID, "10.0.0.7", "nnn")))
+	w := watching(t, s.config(), kube.Identity{Namespace: "default", Name: "etcd-node-1", UID: staticHash}, kube.Options{})
+	await(t, w, "in rotation", inRotation(true))
+	s.remove(mirror(podUID))
+	await(t, w, "gone", gone)
+	s.put(mirror(otherUID))
+	await(t, w, "back, by its new UID", func(v kube.View) bool {
+		return v.Known && !v.Gone && v.UID == otherUID && len(v.Services) == 1 && !v.Services[0].InRotation
+	})
+}
