@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lull/wait"
+)
+
+// The rules of lull's voice. Everything it says goes through here, an event a
+// line, each a sentence without a capital and without a full stop, the text
+// after "lull: ". A line says what happened in the user's words; where
+// something failed it says what lull does instead, and what to change. People
+// get the sentence alone, machines the sentence and its figures as JSON, marked
+// "logger":"lull" because it stands among the app's own lines.
+//
+// Nothing that reads the story may hold the hook up: lines that can't be written
+// at once wait in a bounded queue, and are lost when that is full.
+
+// story is where lull's events go.
+type story struct {
+	Log    *slog.Logger
+	outs   []*lines
+	status *status // nil unless a person is watching
+}
+
+// openStory opens stderr and what the flags name besides.
+func openStory(f storyFlags) *story {
+	s := &story{}
+	terminal := isTerminal(os.Stderr)
+	stderr := newLines(os.Stderr)
+	s.outs = append(s.outs, stderr)
+	var handlers []slog.Handler
+	if f.Format == "text" || f.Format == "auto" && terminal {
+		if terminal {
+			s.status = &status{out: stderr}
+			stderr.before = clearLine
+		}
+		handlers = append(handlers, &text{stderr})
+	} else {
+		handlers = append(handlers, jsonHandler(stderr))
+	}
+	log, err := openLog(f.Log, terminal)
+	if log != nil {
+		out := newLines(log)
+		s.outs = append(s.outs, out)
+		if f.Format == "text" {
+			handlers = append(handlers, &text{out})
+		} else {
+			handlers = append(handlers, jsonHandler(out))
+		}
+	}
+	s.Log = slog.New(slog.NewMultiHandler(handlers...))
+	if err != nil {
+		s.Log.Warn(err.Error()+": telling the story to stderr alone; see --log", "event", "log")
+	}
+	return s
+}
+
+// Close gives the last lines a moment to be written.
+func (s *story) Close() {
+	if s.status != nil {
+		s.status.stop()
+	}
+	for _, out := range s.outs {
+		out.Close()
+	}
+}
+
+// Progress shows a person what the hook is waiting for.
+func (s *story) Progress(p wait.Progress) {
+	if s.status != nil {
+		s.status.show(p)
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
+
+// hasTerminal says whether a person runs this: a hook has no controlling
+// terminal, wherever its output goes.
+func hasTerminal() bool {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}
+
+// containerLog is PID 1's stderr: what a hook writes there shows up in
+// `kubectl logs`, while its own output is thrown away.
+const containerLog = "/proc/1/fd/2"
+
+// openLog opens where the story goes besides stderr; nil for nowhere. It never
+// blocks: a FIFO without a reader is an error.
+func openLog(name string, terminal bool) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_APPEND | unix.O_NONBLOCK
+	switch name {
+	case "none":
+		return nil, nil
+	case "auto":
+		if terminal || !inPod() || !ownInit() {
+			return nil, nil
+		}
+		return openContainerLog(flags), nil
+	}
+	f, err := os.OpenFile(name, flags|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("can't open the log: %w", err)
+	}
+	return f, nil
+}
+
+// openContainerLog returns nil where that can't be had: it may be another
+// user's, a socket, or what stderr is anyway.
+func openContainerLog(flags int) *os.File {
+	f, err := os.OpenFile(containerLog, flags, 0)
+	if err == nil && same(f, os.Stderr) {
+		f.Close()
+		f = nil
+	}
+	return f
+}
+
+// ownInit says whether PID 1 is this container's: with shareProcessNamespace it
+// is the pause process, with hostPID the node's init.
+func ownInit() bool {
+	one, err := os.Readlink("/proc/1/ns/mnt")
+	if err != nil {
+		return false
+	}
+	self, err := os.Readlink("/proc/self/ns/mnt")
+	return err == nil && one == self
+}
+
+func same(a, b *os.File) bool {
+	x, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	y, err := b.Stat()
+	return err == nil && os.SameFile(x, y)
+}
+
+func jsonHandler(w io.Writer) slog.Handler {
+	return slog.NewJSONHandler(w, nil).WithAttrs([]slog.Attr{slog.String("logger", "lull")})
+}
+
+// text is the handler for people: the sentence alone.
+type text struct{ w io.Writer }
+
+func (t *text) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (t *text) WithAttrs([]slog.Attr) slog.Handler           { return t }
+func (t *text) WithGroup(string) slog.Handler                { return t }
+
+func (t *text) Handle(_ context.Context, r slog.Record) error {
+	mark := ""
+	switch {
+	case r.Level >= slog.LevelError:
+		mark = "error: "
+	case r.Level >= slog.LevelWarn:
+		mark = "warning: "
+	}
+	_, err := fmt.Fprintf(t.w, "lull: %s%s\n", mark, r.Message)
+	return err
+}
+
+const (
+	maxLines  = 256 // that wait to be written
+	clearLine = "\r\x1b[K"
+	// farewell is how long the last lines may take.
+	farewell = 200 * time.Millisecond
+)
+
+// lines writes to a file without making the writer wait.
+type lines struct {
+	before string // written ahead of every line
+	queue  chan []byte
+	done   chan struct{}
+	mu     sync.Mutex // guards closed against Write
+	closed bool
+}
+
+func newLines(f *os.File) *lines {
+	l := &lines{queue: make(chan []byte, maxLines), done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for line := range l.queue {
+			_, _ = f.Write(line) // an error has nobody to be told to
+		}
+	}()
+	return l
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return len(p), nil
+	}
+	select {
+	case l.queue <- append([]byte(l.before), p...):
+	default:
+	}
+	return len(p), nil
+}
+
+// Close waits until all is written, but no longer than farewell.
+func (l *lines) Close() {
+	l.mu.Lock()
+	l.closed = true
+	close(l.queue)
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+	case <-time.After(farewell):
+	}
+}
+
+// status is the line at the bottom of a terminal that counts down.
+type status struct {
+	out  *lines
+	mu   sync.Mutex
+	now  wait.Progress
+	quit chan struct{} // closed to end the ticker; nil before there is one
+}
+
+func (s *status) show(p wait.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = p
+	if s.quit == nil {
+		s.quit = make(chan struct{})
+		go s.tick(s.quit)
+	}
+}
+
+func (s *status) tick(quit <-chan struct{}) {
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-ticker.C:
+			s.mu.Lock()
+			p := s.now
+			s.mu.Unlock()
+			fmt.Fprint(s.out, statusLine(p, time.Now()))
+		}
+	}
+}
+
+func statusLine(p wait.Progress, now time.Time) string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "  waiting for the %s", p.Stage)
+	if !p.Due.IsZero() {
+		fmt.Fprintf(&b, ", %.1fs to go if nothing arrives", max(0, p.Due.Sub(now).Seconds()))
+	}
+	fmt.Fprintf(&b, ", %.1fs left of the budget", max(0, p.Deadline.Sub(now).Seconds()))
+	return b.String()
+}
+
+func (s *status) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quit != nil {
+		close(s.quit)
+		s.quit = nil
+	}
+	fmt.Fprint(s.out, "") // clears the line
+}
