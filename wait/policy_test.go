@@ -338,6 +338,18 @@ func TestProbes(t *testing.T) {
 			arrivals: []func(time.Time) wait.Arrival{
 				connFrom(nodeAddr, 200), connFrom(nodeAddr, 1290), connFrom(nodeAddr, 2201), connFrom(nodeAddr, 3250), connFrom(nodeAddr, 4195),
 			}},
+		{name: "the first seen was late", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
+			arrivals: []func(time.Time) wait.Arrival{
+				connFrom(nodeAddr, 400), connFrom(nodeAddr, 1180), connFrom(nodeAddr, 2180), connFrom(nodeAddr, 3180), connFrom(nodeAddr, 4180),
+			}},
+		{name: "one so late that the next follows at once", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
+			arrivals: []func(time.Time) wait.Arrival{
+				connFrom(nodeAddr, 200), connFrom(nodeAddr, 1200), connFrom(nodeAddr, 3300), connFrom(nodeAddr, 3310), connFrom(nodeAddr, 4200),
+			}},
+		{name: "two clients after a missed probe", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 8320,
+			arrivals: []func(time.Time) wait.Arrival{
+				connFrom(nodeAddr, 200), connFrom(nodeAddr, 1200), connFrom(nodeAddr, 3300), connFrom(nodeAddr, 3310), connFrom(nodeAddr, 3320),
+			}},
 		{name: "a probe's request", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 5060,
 			arrivals: []func(time.Time) wait.Arrival{
 				connFrom(nodeAddr, 7), // the connection of request

@@ -16,6 +16,8 @@ const (
 	// unnamedStep is how exactly the time of a connection without a peer is
 	// known: only from counters, read on a tick.
 	unnamedStep = 100 * time.Millisecond
+	// busyKubelet is how late a probe is on a node that is short of CPU.
+	busyKubelet = 250 * time.Millisecond
 )
 
 // probes tells the kubelet's readiness probes, which go on until the pod is
@@ -47,7 +49,8 @@ type probes struct {
 // beat is the schedule of one known probe.
 type beat struct {
 	Probe
-	next time.Time // zero before the first
+	next   time.Time // zero before the first
+	missed bool      // a period has gone by without: its probe may come late, right before or after the next
 }
 
 // peer is an address whose rhythm is followed.
@@ -129,14 +132,24 @@ func (b *beat) take(t time.Time) bool {
 		b.next = t.Add(b.Period)
 		return true
 	}
-	if t.Before(b.next.Add(-b.Period / 10)) {
-		return false
+	if t.Before(b.next.Add(-b.slack())) {
+		late := b.missed
+		b.missed = false
+		return late
 	}
 	if t.Before(b.next) {
 		b.next = t
 	}
-	b.next = b.next.Add(b.Period * (1 + t.Sub(b.next)/b.Period))
+	skipped := t.Sub(b.next) / b.Period
+	b.missed = skipped > 0
+	b.next = b.next.Add(b.Period * (1 + skipped))
 	return true
+}
+
+// slack is by how much a probe may be off its schedule: a tenth of the period,
+// or what a busy kubelet takes if that is more, but never a quarter.
+func (b *beat) slack() time.Duration {
+	return max(b.Period/10, min(b.Period/4, busyKubelet))
 }
 
 // unnamed says whether a connection of unknown peer comes on the beat of a probe
@@ -154,7 +167,7 @@ func (p *probes) unnamed(a Arrival) bool {
 // on says whether t is when a probe is due.
 func (b *beat) on(t time.Time) bool {
 	late := t.Sub(b.next)
-	return !b.next.IsZero() && (late-late.Round(b.Period)).Abs() <= b.Period/10+unnamedStep
+	return !b.next.IsZero() && (late-late.Round(b.Period)).Abs() <= b.slack()+unnamedStep
 }
 
 // due says whether there are probes on the port, 0 being any.
