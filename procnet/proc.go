@@ -105,7 +105,7 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 	s.before = before
 	// Connections that the table shows for the first time were opened after
 	// the sample before the last table, and before the one after this table.
-	if s.opened(&now, after, after.opens-last.opens, yield) {
+	if s.opened(&now, after, s.sampler.openings(last.opens, after.opens), yield) {
 		s.before.opens = after.opens
 	}
 	if carriers > 0 && after.moves != last.moves {
@@ -131,9 +131,9 @@ func (s *procSource) ask(ports []uint16, watched *portSet, yield func(Arrival)) 
 	s.asked = watched
 }
 
-// opened yields the new connections: grown is how many PassiveOpens counted. It
+// opened yields the new connections: grown is what PassiveOpens counted. It
 // reports whether the tables showed them all.
-func (s *procSource) opened(now *survey, after sample, grown uint64, yield func(Arrival)) (all bool) {
+func (s *procSource) opened(now *survey, after sample, grown []opening, yield func(Arrival)) (complete bool) {
 	newest := max(after.dataAt, after.opensAt)
 	for _, c := range now.fresh {
 		at := newest
@@ -147,11 +147,14 @@ func (s *procSource) opened(now *survey, after sample, grown uint64, yield func(
 	for port, n := range now.more {
 		yield(Arrival{At: t, Kind: Connection, Opened: t, Port: port, Count: n})
 	}
-	seen := uint64(now.mine + now.others)
-	if grown > seen && grown < 1<<63 {
-		yield(Arrival{At: t, Kind: Connection, Opened: t, Count: clamp(grown - seen)})
+	seen, all := uint64(now.mine+now.others), uint64(0)
+	for _, o := range grown {
+		all += o.n
 	}
-	return grown == seen
+	for _, o := range now.unexplained(grown) {
+		yield(Arrival{At: t, Kind: Connection, Opened: s.base.Add(o.at), Count: clamp(o.n)})
+	}
+	return all == seen
 }
 
 // Queued reads the tables only if a connection may be waiting: queues that were

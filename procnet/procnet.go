@@ -93,7 +93,8 @@ type Arrival struct {
 	Conn uint64
 	// Opened, of a Request: the connection was open at this time at the latest,
 	// for that was when a look first saw it, in steps of 0.1 s. Of a Connection
-	// it equals At.
+	// of unknown peer (proc) it is the tick that counted it, while At allows for
+	// data since. Of any other it equals At.
 	Opened time.Time
 	// Port is the local port. 0: unknown.
 	Port uint16

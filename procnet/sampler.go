@@ -28,6 +28,7 @@ type sampler struct {
 	netstat *counterFile // nil: there is none
 	last    sample
 	torn    bool // the last reading was inexact
+	opened  openingLog
 	err     error
 	values  [3]uint64
 }
@@ -105,6 +106,7 @@ func (s *sampler) tick() (sample, error) {
 	next.opensAt, next.dataAt, next.dropsAt, next.moves = last.opensAt, last.dataAt, last.dropsAt, last.moves
 	if next.opens != last.opens {
 		next.opensAt = next.at
+		s.opened.add(next.at, next.opens)
 	}
 	// After an inexact reading, a pure ACK that was counted late can hide a
 	// segment of data.
@@ -117,6 +119,14 @@ func (s *sampler) tick() (sample, error) {
 	}
 	s.last, s.torn = next, torn
 	return next, nil
+}
+
+// openings tells when the connections were opened that took PassiveOpens from
+// one value to another. What was before that is forgotten.
+func (s *sampler) openings(from, to uint64) []opening {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened.between(from, to)
 }
 
 // read reads both files. It is torn if segments kept coming in between, so that

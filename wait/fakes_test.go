@@ -150,6 +150,13 @@ func unnamed(at ms) func(time.Time) wait.Arrival {
 	}
 }
 
+// unnamedBy is the same, counted at one time and known at another.
+func unnamedBy(at, opened ms) func(time.Time) wait.Arrival {
+	return func(start time.Time) wait.Arrival {
+		return wait.Arrival{At: at.of(start), Kind: wait.Connection, Opened: opened.of(start), Count: 1}
+	}
+}
+
 // request is one on a connection that was open at the given time.
 func request(at, opened ms) func(time.Time) wait.Arrival {
 	return func(start time.Time) wait.Arrival {

@@ -58,7 +58,7 @@ type peer struct {
 	run    int // connections in a row, a period apart
 	period time.Duration
 	beat   Arrival // the newest of the run; counts while the run is short
-	data   Arrival // the newest request on it, likewise
+	data   Arrival // the newest that came on it, likewise
 	client Arrival // the newest that is off the beat
 }
 
@@ -156,7 +156,7 @@ func (b *beat) slack() time.Duration {
 // that has shown it, and if so takes the beat.
 func (p *probes) unnamed(a Arrival) bool {
 	for _, b := range p.beats {
-		if (a.Port == 0 || b.Port == a.Port) && b.on(a.At) && b.take(a.At) {
+		if (a.Port == 0 || b.Port == a.Port) && b.on(a.came()) && b.take(a.came()) {
 			p.excused[a.Peer.Addr()]++
 			return true
 		}
@@ -206,19 +206,19 @@ func (p *probes) rhythm(a Arrival) bool {
 		if r.run >= inARow {
 			p.excused[addr]++
 		}
-		r.beat = a
+		r.beat, r.data = a, newer(r.data, a)
 		return true
 	case r.run < inARow:
 		r.client = newer(newer(r.client, r.beat), r.data)
 	}
-	r.run, r.beat = 1, a
+	r.run, r.beat, r.data = 1, a, newer(r.data, a)
 	return true
 }
 
 // period is the probe's period that lies between the peer's last connection and
 // this one.
 func (p *probes) period(a Arrival, r *peer) (time.Duration, bool) {
-	gap := a.At.Sub(r.beat.At)
+	gap := a.came().Sub(r.beat.came())
 	near := func(period time.Duration) bool {
 		return (gap-period).Abs() <= period/10 && (r.run < 2 || period == r.period)
 	}

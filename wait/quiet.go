@@ -130,7 +130,7 @@ func (w *window) ignores(addr netip.Addr) bool {
 // absorb takes a look's findings in. left is when the pod left rotation, zero
 // if it hasn't: whatever arrived before then is outlasted by the window itself.
 func (w *window) absorb(b *batch, left time.Time) {
-	slices.SortStableFunc(b.conns, func(x, y Arrival) int { return x.At.Compare(y.At) })
+	slices.SortStableFunc(b.conns, func(x, y Arrival) int { return x.came().Compare(y.came()) })
 	for _, a := range b.conns {
 		if !w.probes.excuse(a) {
 			w.client = newer(w.client, a)

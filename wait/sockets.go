@@ -52,6 +52,7 @@ type Arrival struct {
 	// Conn identifies the connection. 0: unknown.
 	Conn uint64
 	// Opened, of a Request: the connection was open at this time at the latest.
+	// Of a Connection of unknown peer: when it was counted, if that is known.
 	Opened time.Time
 	// Port is the local port. 0: unknown.
 	Port uint16
@@ -59,6 +60,15 @@ type Arrival struct {
 	Peer netip.AddrPort
 	// Count is how many arrivals this one stands for, 0 meaning 1.
 	Count int
+}
+
+// came is when a connection came, as far as the rhythm of probes can be told
+// from it: data may have followed until At.
+func (a Arrival) came() time.Time {
+	if !a.Peer.IsValid() && !a.Opened.IsZero() {
+		return a.Opened
+	}
+	return a.At
 }
 
 // String says what, from whom and to where, as far as it is known.
