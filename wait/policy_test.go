@@ -387,7 +387,7 @@ func TestProbes(t *testing.T) {
 		{name: "all of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5250,
 			arrivals: []func(time.Time) wait.Arrival{unnamed(250), unnamed(1230), unnamed(2260), unnamed(3270), unnamed(4280)}},
 		{name: "of unknown peer, their data perhaps newer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 6060,
-			policy: func(p *wait.Policy) { p.Quiet = 6 * time.Second },
+			policy:   func(p *wait.Policy) { p.Quiet = 6 * time.Second },
 			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 200), unnamedBy(5000, 1260), unnamedBy(5000, 2290), unnamedBy(5000, 3270), connFrom(nodeAddr, 4210)}},
 		{name: "a client of unknown peer, its data perhaps newer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 10_000,
 			loads: []load{probes(1000)}, arrivals: []func(time.Time) wait.Arrival{unnamedBy(5000, 3600)}},
