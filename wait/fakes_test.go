@@ -164,6 +164,15 @@ func request(at, opened ms) func(time.Time) wait.Arrival {
 	}
 }
 
+// requestOn is one on the connection that connFrom made.
+func requestOn(addr netip.Addr, opened, at ms) func(time.Time) wait.Arrival {
+	return func(start time.Time) wait.Arrival {
+		a := request(at, opened)(start)
+		a.Conn, a.Peer = uint64(opened), netip.AddrPortFrom(addr, 40000)
+		return a
+	}
+}
+
 // defaults is the policy of a hook without flags, in a pod.
 func defaults() wait.Policy {
 	return wait.Policy{

@@ -338,6 +338,10 @@ func TestProbes(t *testing.T) {
 			arrivals: []func(time.Time) wait.Arrival{
 				connFrom(nodeAddr, 200), connFrom(nodeAddr, 1290), connFrom(nodeAddr, 2201), connFrom(nodeAddr, 3250), connFrom(nodeAddr, 4195),
 			}},
+		{name: "a probe caught in the middle by a look", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 5060,
+			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 5030), requestOn(nodeAddr, 5030, 5045)}},
+		{name: "a client caught in the middle by a look", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 10_045,
+			arrivals: []func(time.Time) wait.Arrival{conn(5030), requestOn(clientAddr, 5030, 5045)}},
 		{name: "the first seen was late", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
 			arrivals: []func(time.Time) wait.Arrival{
 				connFrom(nodeAddr, 400), connFrom(nodeAddr, 1180), connFrom(nodeAddr, 2180), connFrom(nodeAddr, 3180), connFrom(nodeAddr, 4180),
@@ -352,12 +356,7 @@ func TestProbes(t *testing.T) {
 			}},
 		{name: "a probe's request", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 5060,
 			arrivals: []func(time.Time) wait.Arrival{
-				connFrom(nodeAddr, 7), // the connection of request
-				func(start time.Time) wait.Arrival {
-					a := request(20, 7)(start)
-					a.Peer = netip.AddrPortFrom(nodeAddr, 40000)
-					return a
-				},
+				connFrom(nodeAddr, 1055), requestOn(nodeAddr, 1055, 1062), // a look at 1060 comes between them
 			}},
 		{name: "a client from the node's address on top", turns: removed(probing(time.Second)), loads: []load{probes(1000)},
 			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 3500)}, reason: wait.Quiet, held: 8500},

@@ -68,6 +68,9 @@ type batch struct {
 	// conns are new connections, and requests on connections that may be
 	// probes, each by itself because the probes' rhythm is in them.
 	conns []Arrival
+	// fresh are the connections among these: a look may see one begin and, when
+	// it ends a moment later, a request on it.
+	fresh map[uint64]bool
 	// rest is the newest of all that no probe excuses.
 	rest Arrival
 	// requests are grouped by when their connections were first seen: a look
@@ -83,7 +86,7 @@ type group struct {
 
 // gather asks the sockets. It only reads the window.
 func (w *window) gather(ctx context.Context, sockets Sockets, ports []uint16) (*batch, error) {
-	b := &batch{requests: map[time.Time]group{}, ignored: map[netip.Addr]int{}}
+	b := &batch{fresh: map[uint64]bool{}, requests: map[time.Time]group{}, ignored: map[netip.Addr]int{}}
 	err := sockets.Arrivals(ctx, ports, func(a Arrival) { w.sort(b, a) })
 	if err != nil {
 		return nil, err
@@ -106,9 +109,11 @@ func (w *window) sort(b *batch, a Arrival) {
 			from = netip.Addr{}
 		}
 		b.ignored[from] += max(1, a.Count)
-	case a.Kind == Connection && len(b.conns) < maxConns,
-		a.Kind == Request && w.probes.owns(a) && len(b.conns) < maxConns:
+	case len(b.conns) < maxConns && (a.Kind == Connection || a.Kind == Request && (b.fresh[a.Conn] || w.probes.owns(a))):
 		b.conns = append(b.conns, a)
+		if a.Kind == Connection && a.Conn != 0 {
+			b.fresh[a.Conn] = true
+		}
 	case a.Kind == Request:
 		g, ok := b.requests[a.Opened]
 		if !ok && len(b.requests) >= maxGroups {
