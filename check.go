@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -32,6 +31,9 @@ func (c *checkCmd) Run(ctx context.Context) error {
 	} else {
 		c.kernel(ctx, r, view)
 		r.log()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	c.plan(r, view)
 	r.print()
@@ -72,17 +74,20 @@ func (r *report) print() {
 // control reports what the control plane says.
 func (c *checkCmd) control(ctx context.Context, r *report) wait.View {
 	ctx, stop := context.WithCancel(ctx)
-	told := slog.New(&told{r})
-	cluster, ended := c.podFlags.watch(ctx, c.Port, told)
+	control, ended := c.podFlags.watch(ctx, c.Port, slog.New(slog.DiscardHandler))
 	defer ended()
 	defer stop()
-	if cluster == nil {
+	switch known := control.(type) {
+	case nil:
+		r.say("cluster", "not in Kubernetes, or not asked: the hook goes by the sockets alone")
 		if inPod() {
 			r.lack("the EndpointSlices: --endpoints=skip, so the hook takes at least %s", 2*c.Quiet)
 		}
 		return wait.View{Ports: numbers(c.Port)}
+	case *cluster:
+		r.say("pod", "%s", known.who)
 	}
-	v := firstAnswer(ctx, cluster)
+	v := firstAnswer(ctx, control)
 	if v.Err != nil {
 		r.lack("%v", v.Err)
 	}
@@ -107,29 +112,13 @@ func (c *checkCmd) control(ctx context.Context, r *report) wait.View {
 	return v
 }
 
-// told puts what is told on the way into the report: which pod this is, or that
-// there is no cluster.
-type told struct{ r *report }
-
-func (t *told) Enabled(context.Context, slog.Level) bool { return true }
-func (t *told) WithAttrs([]slog.Attr) slog.Handler       { return t }
-func (t *told) WithGroup(string) slog.Handler            { return t }
-func (t *told) Handle(_ context.Context, rec slog.Record) error {
-	if pod, ok := strings.CutPrefix(rec.Message, "pod "); ok {
-		t.r.say("pod", "%s", pod)
-	} else {
-		t.r.say("cluster", "%s", rec.Message)
-	}
-	return nil
-}
-
 // firstAnswer waits until the control plane has told all, or that it won't.
 func firstAnswer(ctx context.Context, cluster wait.Cluster) wait.View {
 	timeout := time.NewTimer(answerWithin)
 	defer timeout.Stop()
 	for {
 		v, changed := cluster.View()
-		if v.SlicesKnown && v.PodKnown || v.Refused {
+		if (v.SlicesKnown || v.SlicesRefused) && (v.PodKnown || v.Refused) {
 			return v
 		}
 		select {
@@ -192,8 +181,8 @@ func (c *checkCmd) plan(r *report, v wait.View) {
 	case v.Deleting:
 		r.say("now", "the pod is being deleted")
 	}
-	if least := max(c.Quiet, c.Min); least > budget {
-		r.lack("time: %s of quiet don't fit into the budget of %s", least, budget)
+	if least := c.policy().Least(!v.SlicesKnown && (inPod() || c.Pod != "")); least > budget {
+		r.lack("time: at least %s of waiting don't fit into the budget of %s", least, budget)
 	}
 	r.say("plan", "hold SIGTERM until the pod is out of rotation and nothing has arrived for %s, for %s at most", c.Quiet, budget)
 }

@@ -94,12 +94,13 @@ func main() {
 // run is the whole command: it returns the exit code.
 func run(start time.Time, args []string) int {
 	var c cli
-	parser := kong.Must(&c, kong.Name("lull"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	parser := kong.Must(&c, kong.Name("lull"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Description("Hold SIGTERM back until the pod is out of rotation and nothing arrives: a preStop hook that looks instead of sleeping."),
 		kong.Vars{"version": "lull " + versionText()})
 	ctx, stop := signalContext()
 	defer stop()
-	unsetFlags(func(value string) bool { return value == "" })
+	// A Service named lull puts LULL_PORT=tcp://... into every container.
+	unsetFlags(func(value string) bool { return value == "" || strings.Contains(value, "://") })
 	k, wrong := parser.Parse(args)
 	if wrong != nil {
 		usage := "wrong usage: " + wrong.Error()
@@ -213,15 +214,22 @@ func (w *waitCmd) hold(ctx context.Context, start time.Time, s *story) int {
 	ctx, stop := context.WithCancelCause(ctx)
 	cluster, ended := w.podFlags.watch(ctx, w.Port, s.Log)
 	outcome := policy.Run(ctx, cluster, source)
-	cause := context.Cause(ctx)
+	code := outcomeCode(outcome, context.Cause(ctx))
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		stop(nil)
+		ended()
+		if source != nil {
+			source.(sockets).Close()
+		}
+	}()
 	// Nothing that is left to do is worth a late exit.
-	time.AfterFunc(time.Second, func() { os.Exit(outcomeCode(outcome, cause)) })
-	stop(nil)
-	ended()
-	if source != nil {
-		source.(sockets).Close()
+	select {
+	case <-closed:
+	case <-time.After(farewell):
 	}
-	return outcomeCode(outcome, cause)
+	return code
 }
 
 func (p *policyFlags) policy() wait.Policy {

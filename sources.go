@@ -20,7 +20,10 @@ import (
 // cluster shows a pod's watcher to the policy, narrowed to what the user asked
 // about.
 type cluster struct {
-	*kube.Watcher
+	watcher interface {
+		View() (kube.View, <-chan struct{})
+	}
+	who      string   // the pod, and how it was found
 	services []string // empty: all
 	ports    []port   // empty: those that the slices name
 	found    bool     // one of the services names the pod, or did
@@ -30,7 +33,7 @@ type cluster struct {
 type refused struct{ err error }
 
 func (r refused) View() (wait.View, <-chan struct{}) {
-	return wait.View{Err: r.err, Refused: true}, nil
+	return wait.View{Err: r.err, Refused: true, SlicesRefused: true}, nil
 }
 
 // identify finds out which pod this is.
@@ -68,13 +71,14 @@ func (f podFlags) watch(ctx context.Context, ports []port, log *slog.Logger) (c 
 	if err != nil {
 		return refused{err}, ended
 	}
-	log.Info("pod "+id.Namespace+"/"+id.Name+" ("+strings.Join(id.From, ", ")+")", "event", "identity", "namespace", id.Namespace, "pod", id.Name, "uid", id.UID)
+	who := id.Namespace + "/" + id.Name + " (" + strings.Join(id.From, ", ") + ")"
+	log.Info("pod "+who, "event", "identity", "namespace", id.Namespace, "pod", id.Name, "uid", id.UID)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		watcher.Run(ctx)
 	}()
-	return &cluster{Watcher: watcher, services: asked(f.Service, "all"), ports: named(ports)}, func() { <-done }
+	return &cluster{watcher: watcher, who: who, services: asked(f.Service, "all"), ports: named(ports)}, func() { <-done }
 }
 
 // asked is what the user named; nothing if that was the word for all.
@@ -106,9 +110,10 @@ func numbers(ports []port) []uint16 {
 }
 
 func (c *cluster) View() (wait.View, <-chan struct{}) {
-	v, changed := c.Watcher.View()
+	v, changed := c.watcher.View()
 	view := wait.View{
-		SlicesKnown: v.SlicesKnown, PodKnown: v.PodKnown, Contact: v.Contact, Err: v.Err, Refused: v.Refused,
+		SlicesKnown: v.SlicesKnown, PodKnown: v.PodKnown, Contact: v.Contact, Err: v.Err,
+		Refused: v.Refused, SlicesRefused: v.SlicesRefused,
 		Deleting: v.Deleting, Ended: v.Ended, Disrupted: v.Disrupted, Grace: v.Grace, NodeAddrs: v.NodeAddrs,
 		Ports: c.resolve(v.Ports),
 	}
@@ -121,7 +126,7 @@ func (c *cluster) View() (wait.View, <-chan struct{}) {
 	c.found = c.found || len(view.Services) > 0
 	if view.SlicesKnown && len(c.services) > 0 && !c.found {
 		// A typo must not pass for a pod that is out of rotation.
-		view.SlicesKnown, view.Refused = false, true
+		view.SlicesKnown, view.Refused, view.SlicesRefused = false, true, true
 		view.Err = fmt.Errorf("no EndpointSlice of Service %s names this pod: check --service", strings.Join(c.services, ", "))
 	}
 	return view, changed
@@ -158,10 +163,14 @@ func (c *cluster) resolve(known []kube.Port) []uint16 {
 // sockets shows a source to the policy.
 type sockets struct{ procnet.Source }
 
-// open opens the source that the flags name. Nil without an error: neither can
-// be had, and the story says so.
+// open opens the source that the flags name, or failing that the other one. Nil
+// without an error: neither can be had, and the story says so.
 func (f socketFlags) open(log *slog.Logger) (wait.Sockets, error) {
 	source, why, err := procnet.Open(f.Source)
+	if err != nil && f.Source != "auto" && !errors.Is(err, procnet.ErrUnsupported) {
+		log.Warn("--source="+f.Source+" can't be had, taking what can: "+err.Error(), "event", "missing")
+		source, why, err = procnet.Open("auto")
+	}
 	switch {
 	case errors.Is(err, procnet.ErrUnsupported):
 		return nil, err

@@ -70,8 +70,16 @@ func (s *story) Close() {
 	if s.status != nil {
 		s.status.stop()
 	}
+	late := time.After(farewell)
 	for _, out := range s.outs {
-		out.Close()
+		out.end()
+	}
+	for _, out := range s.outs {
+		select {
+		case <-out.done:
+		case <-late:
+			return
+		}
 	}
 }
 
@@ -216,16 +224,12 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close waits until all is written, but no longer than farewell.
-func (l *lines) Close() {
+// end takes no more lines; done is closed when those before are written.
+func (l *lines) end() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
 	close(l.queue)
-	l.mu.Unlock()
-	select {
-	case <-l.done:
-	case <-time.After(farewell):
-	}
 }
 
 // status is the line at the bottom of a terminal that counts down.

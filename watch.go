@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -21,13 +22,15 @@ type watchCmd struct {
 
 // Run prints until the context ends, which is no failure: it has no other end.
 func (w *watchCmd) Run(ctx context.Context) error {
-	format := w.Format
-	if format == "auto" && isTerminal(os.Stdout) {
-		format = "text"
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Unlike a hook it waits for its reader, and ends with him.
+	out := &reader{stop: stop}
+	log := slog.New(jsonHandler(out))
+	if w.Format == "text" || w.Format == "auto" && isTerminal(os.Stdout) {
+		log = slog.New(&text{out})
 	}
-	s := openStory(storyFlags{Log: "none", Format: format})
-	defer s.Close()
-	source, err := w.socketFlags.open(s.Log)
+	source, err := w.socketFlags.open(log)
 	if err != nil {
 		return err
 	}
@@ -35,13 +38,11 @@ func (w *watchCmd) Run(ctx context.Context) error {
 		return errors.New("no sockets to watch: neither netlink nor /proc can be read here")
 	}
 	defer source.(sockets).Close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	cluster, ended := w.podFlags.watch(ctx, w.Port, s.Log)
+	cluster, ended := w.podFlags.watch(ctx, w.Port, log)
 	defer ended()
 	defer stop()
 
-	l := &lookout{story: s, cluster: cluster, sockets: source, view: wait.View{Ports: numbers(w.Port)}}
+	l := &lookout{Logger: log, cluster: cluster, sockets: source, view: wait.View{Ports: numbers(w.Port)}}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -56,9 +57,20 @@ func (w *watchCmd) Run(ctx context.Context) error {
 	}
 }
 
+// reader is whoever reads the standard output.
+type reader struct{ stop func() }
+
+func (r *reader) Write(p []byte) (int, error) {
+	n, err := os.Stdout.Write(p)
+	if err != nil {
+		r.stop()
+	}
+	return n, err
+}
+
 // lookout tells what has changed since it last looked.
 type lookout struct {
-	*story
+	*slog.Logger
 	cluster wait.Cluster
 	sockets wait.Sockets
 	view    wait.View
@@ -70,7 +82,7 @@ func (l *lookout) look(ctx context.Context) error {
 		l.turn()
 	}
 	err := l.sockets.Arrivals(ctx, l.view.Ports, func(a wait.Arrival) {
-		l.Log.Info(a.At.Format("15:04:05.000")+" "+a.String(), "event", "arrival",
+		l.Info(a.At.Format("15:04:05.000")+" "+a.String(), "event", "arrival",
 			"at", a.At, "kind", a.Kind.String(), "port", a.Port, "peer", a.Peer.String(), "conn", a.Conn, "count", max(1, a.Count))
 	})
 	if err != nil {
@@ -80,7 +92,7 @@ func (l *lookout) look(ctx context.Context) error {
 	err = l.sockets.Queued(ctx, l.view.Ports, func(q wait.Queue) { queued[q.Port] = q.Len })
 	for port, n := range queued {
 		if n != l.queued[port] {
-			l.Log.Info(fmt.Sprintf("%d waiting in the accept queue of :%d", n, port), "event", "queue", "port", port, "len", n)
+			l.Info(fmt.Sprintf("%d waiting in the accept queue of :%d", n, port), "event", "queue", "port", port, "len", n)
 		}
 	}
 	l.queued = queued
@@ -95,10 +107,10 @@ func (l *lookout) turn() {
 		l.view.Ports = before.Ports
 	}
 	if err := l.view.Err; err != nil && (before.Err == nil || before.Err.Error() != err.Error()) {
-		l.Log.Warn(err.Error(), "event", "missing")
+		l.Warn(err.Error(), "event", "missing")
 	}
 	if l.view.Deleting && !before.Deleting {
-		l.Log.Info("the pod is being deleted", "event", "deleting")
+		l.Info("the pod is being deleted", "event", "deleting")
 	}
 	was := map[string]wait.Service{}
 	for _, s := range before.Services {
@@ -106,7 +118,7 @@ func (l *lookout) turn() {
 	}
 	for _, s := range l.view.Services {
 		if old, ok := was[s.Name]; !ok || old != s {
-			l.Log.Info("Service "+s.Name+": "+serviceText(s), "event", "service", "service", s.Name,
+			l.Info("Service "+s.Name+": "+serviceText(s), "event", "service", "service", s.Name,
 				"in_rotation", s.InRotation, "serving", s.Serving, "ready", s.Ready, "coming", s.Coming)
 		}
 	}

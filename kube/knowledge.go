@@ -187,6 +187,7 @@ func (k *knowledge) view() View {
 	v.Err, v.Refused = worst.err, worst.refused
 	k.viewPod(&v)
 	if !k.slicesKnown {
+		v.SlicesRefused = k.slicesRefused()
 		return v
 	}
 	who := k.whoami()
@@ -221,6 +222,17 @@ func (k *knowledge) viewPod(v *View) {
 	if k.gone {
 		v.Deleting, v.Gone, v.Grace = true, true, forceGrace
 	}
+}
+
+// slicesRefused: without the pod it may not be known whom to look for in them.
+func (k *knowledge) slicesRefused() bool {
+	who := k.whoami()
+	for o, f := range k.failures {
+		if f.refused && (o.resource == sliceResource || !who.known()) {
+			return true
+		}
+	}
+	return false
 }
 
 // worstFailure prefers what stays to what may pass, then what has lasted longer:

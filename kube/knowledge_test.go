@@ -57,9 +57,25 @@ func TestRefusalAfterSuccess(t *testing.T) {
 	if v := k.view(); !v.Refused || !strings.Contains(v.Err.Error(), "list endpointslices") {
 		t.Errorf("never a success: refused %v, %v", v.Refused, v.Err)
 	}
+	if v := k.view(); !v.SlicesRefused {
+		t.Error("the slices are not said to be refused")
+	}
 	k.succeeded(list)
 	k.succeeded(get)
-	if v := k.view(); v.Err != nil || v.Refused {
+	if v := k.view(); v.SlicesRefused || v.Err != nil || v.Refused {
 		t.Errorf("well again: refused %v, %v", v.Refused, v.Err)
+	}
+}
+
+// A refusal of the pod says nothing of the slices, as long as it is known whom
+// to look for in them.
+func TestRefusalOfThePod(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	for uid, want := range map[string]bool{mine: false, "": true} {
+		k := newKnowledge(Identity{Namespace: "default", Name: "web-1", UID: uid}, nil)
+		k.failed(op{"get", podResource}, forbidden)
+		if v := k.view(); !v.Refused || v.SlicesRefused != want {
+			t.Errorf("uid %q: refused %v, slices refused %v, want %v", uid, v.Refused, v.SlicesRefused, want)
+		}
 	}
 }

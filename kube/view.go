@@ -28,6 +28,9 @@ type View struct {
 	// credentials that aren't accepted, no such pod. What has worked before is
 	// never refused: it may work again.
 	Refused bool
+	// SlicesRefused: the slices are not known, and that won't go away by
+	// waiting. Refused alone may be about the pod.
+	SlicesRefused bool
 
 	// Name and UID are the pod's in the API; "" while it is not known.
 	Name, UID string

@@ -27,6 +27,19 @@ func (p Policy) Budget(v View) time.Duration {
 	return budget
 }
 
+// Least is how long a hook takes at least. blind: without sight of a rotation
+// that there is to leave.
+func (p Policy) Least(blind bool) time.Duration {
+	least := p.Quiet
+	if blind {
+		least *= 2
+	}
+	return max(least, p.Min)
+}
+
+// funds are what the story has told of the budget.
+type funds struct{ budget, grace, least time.Duration }
+
 // shares are the grace period in force and the app's part of it.
 func (p Policy) shares(v View) (grace, reserve time.Duration) {
 	grace = DefaultGrace

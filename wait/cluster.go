@@ -24,7 +24,8 @@ type View struct {
 	// Err is the newest failure since Contact.
 	Err error
 	// Refused: Err will not go away by waiting, as missing permissions don't.
-	Refused bool
+	// SlicesRefused: that is why the slices are not known.
+	Refused, SlicesRefused bool
 
 	// Deleting: the pod has a deletion timestamp, or is gone already.
 	Deleting bool

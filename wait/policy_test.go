@@ -340,6 +340,8 @@ func TestProbes(t *testing.T) {
 			}},
 		{name: "a probe caught in the middle by a look", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 5060,
 			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 5030), requestOn(nodeAddr, 5030, 5045)}},
+		{name: "a client from the node's address caught in the middle by a look", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 10_050,
+			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 1100), requestOn(nodeAddr, 1100, 5050)}},
 		{name: "a client caught in the middle by a look", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 10_045,
 			arrivals: []func(time.Time) wait.Arrival{conn(5030), requestOn(clientAddr, 5030, 5045)}},
 		{name: "the first seen was late", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
@@ -438,7 +440,7 @@ func TestBudget(t *testing.T) {
 		{name: "in the removal", turns: []turn{{30, views(in)}}, loads: flood, reason: wait.Budget, stage: wait.Removal, held: 20_000},
 		{name: "in the lull, grace period 60 s", turns: removed(grace(time.Minute)), loads: flood, reason: wait.Budget, stage: wait.Lull, held: 50_000},
 		{name: "reserve is at most half", turns: removed(grace(8 * time.Second)), loads: flood, reason: wait.Budget, held: 4000,
-			story: []string{"a quiet window of 5s does not fit in"}},
+			story: []string{"at least 5s of waiting do not fit in: raise terminationGracePeriodSeconds"}},
 		{name: "no grace period at all", turns: removed(grace(0)), reason: wait.Budget, held: 30},
 		{name: "grace shortened", loads: flood, reason: wait.Budget, held: 14_000,
 			turns: []turn{{30, views(nil)}, {3000, views(grace(24 * time.Second))}}},
@@ -446,6 +448,13 @@ func TestBudget(t *testing.T) {
 			turns: []turn{{30, views(nil)}, {9000, views(grace(12 * time.Second))}}},
 		{name: "grace shortened while a look is under way", loads: flood, takes: 4 * time.Second, reason: wait.Budget, held: 7000,
 			turns: []turn{{30, views(nil)}, {7000, views(grace(12 * time.Second))}}},
+		{name: "grace shortened while a look hangs", loads: flood, hangs: 4000, reason: wait.Budget, held: 14_000,
+			turns: []turn{{30, views(nil)}, {7000, views(grace(24 * time.Second))}}},
+		{name: "grace shortened in good time while a look is under way", loads: flood, takes: 3 * time.Second, reason: wait.Budget, held: 6000,
+			turns: []turn{{30, views(nil)}, {5500, views(grace(12 * time.Second))}}},
+		{name: "the pod is read while a look is under way, and has more time", takes: 2500 * time.Millisecond, reason: wait.Quiet, held: 27_530,
+			loads: []load{clients(0, 19_690, 10)},
+			turns: []turn{{30, views(func(v *wait.View) { v.PodKnown = false; v.Deleting = false })}, {19_000, views(grace(time.Minute))}}},
 		{name: "timeout", policy: func(p *wait.Policy) { p.Timeout = 7 * time.Second }, turns: removed(nil), loads: flood, reason: wait.Budget, held: 7000},
 		{name: "timeout beyond the grace period", policy: func(p *wait.Policy) { p.Timeout = time.Minute }, turns: removed(nil), loads: flood, reason: wait.Budget, held: 20_000,
 			story: []string{"the timeout of 60s does not fit in"}},
@@ -459,7 +468,7 @@ func TestBudget(t *testing.T) {
 }
 
 func TestLosingSight(t *testing.T) {
-	refused := wait.View{Err: errors.New("no permission to list endpointslices"), Refused: true}
+	refused := wait.View{Err: errors.New("no permission to list endpointslices"), Refused: true, SlicesRefused: true}
 	down := errors.New("connection refused")
 	for _, tl := range []timeline{
 		{name: "skipped", noCluster: true, reason: wait.Quiet, held: 10_000, story: []string{"going by the sockets alone, for at least 10s"}},
@@ -469,7 +478,11 @@ func TestLosingSight(t *testing.T) {
 		{name: "no permission, told late", turns: []turn{{2000, refused}}, reason: wait.Quiet, held: 10_000},
 		{name: "no permission, traffic", turns: []turn{{0, refused}}, loads: []load{clients(0, 8000, 10)}, reason: wait.Quiet, held: 13_000},
 		{name: "no permission, short window", policy: func(p *wait.Policy) { p.Quiet = time.Second }, turns: []turn{{0, refused}}, reason: wait.Quiet, held: 2000},
-		{name: "pod known, slices refused", turns: []turn{{10, wait.View{PodKnown: true, Deleting: true, Grace: 20 * time.Second, Err: down, Refused: true}}},
+		{name: "pod refused, slices known a moment later", turns: []turn{{5, wait.View{Err: down, Refused: true}}, {10, views(func(v *wait.View) { v.PodKnown, v.Deleting, v.Err, v.Refused = false, false, down, true })}},
+			reason: wait.Quiet, held: 5010, story: []string{"the pod can't be read", "Service web"}},
+		{name: "down, and the budget is short", turns: []turn{{30, views(func(v *wait.View) { in(v); v.Grace = 18 * time.Second })}}, silence: [2]ms{2000, 60_000}, err: down,
+			reason: wait.Budget, stage: wait.Removal, held: 9000, story: []string{"pod to leave rotation: connection refused"}},
+		{name: "pod known, slices refused", turns: []turn{{10, wait.View{PodKnown: true, Deleting: true, Grace: 20 * time.Second, Err: down, Refused: true, SlicesRefused: true}}},
 			loads: []load{clients(0, 60_000, 10)}, reason: wait.Budget, held: 10_000},
 		{name: "down before the hook", silence: [2]ms{0, 60_000}, err: down, reason: wait.Quiet, held: 10_000, story: []string{"connection refused"}},
 		{name: "down before the hook, short window", policy: func(p *wait.Policy) { p.Quiet = time.Second }, silence: [2]ms{0, 60_000}, err: down, reason: wait.Quiet, held: 10_000},

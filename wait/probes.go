@@ -103,10 +103,10 @@ func (p *probes) excuse(a Arrival) bool {
 	case a.Count > 1:
 		return false
 	case p.known && node:
-		return p.owns(a) || p.scheduled(a)
-	case p.known && !addr.IsValid() && p.unnamed(a):
+		return p.owns(a) || a.Kind == Connection && p.scheduled(a)
+	case p.known && !addr.IsValid() && a.Kind == Connection && p.unnamed(a):
 		return true
-	case p.known && p.due(a.Port), !p.known && p.inPod && node:
+	case p.known && p.probed(a.Port), !p.known && p.inPod && node:
 		return p.rhythm(a)
 	}
 	return false
@@ -170,8 +170,8 @@ func (b *beat) on(t time.Time) bool {
 	return !b.next.IsZero() && (late-late.Round(b.Period)).Abs() <= b.slack()+unnamedStep
 }
 
-// due says whether there are probes on the port, 0 being any.
-func (p *probes) due(port uint16) bool {
+// probed says whether there are probes on the port, 0 being any.
+func (p *probes) probed(port uint16) bool {
 	return slices.ContainsFunc(p.beats, func(b *beat) bool { return port == 0 || b.Port == port })
 }
 

@@ -104,11 +104,7 @@ func (w *window) gather(ctx context.Context, sockets Sockets, ports []uint16) (*
 func (w *window) sort(b *batch, a Arrival) {
 	switch {
 	case w.ignores(a.Peer.Addr()):
-		from := a.Peer.Addr()
-		if _, ok := b.ignored[from]; !ok && len(b.ignored) >= maxGroups {
-			from = netip.Addr{}
-		}
-		b.ignored[from] += max(1, a.Count)
+		count(b.ignored, a.Peer.Addr(), max(1, a.Count))
 	case len(b.conns) < maxConns && (a.Kind == Connection || a.Kind == Request && (b.fresh[a.Conn] || w.probes.owns(a))):
 		b.conns = append(b.conns, a)
 		if a.Kind == Connection && a.Conn != 0 {
@@ -126,6 +122,14 @@ func (w *window) sort(b *batch, a Arrival) {
 	default:
 		b.rest = newer(b.rest, a)
 	}
+}
+
+// count counts by address as long as there is room, then for nobody by name.
+func count(by map[netip.Addr]int, from netip.Addr, n int) {
+	if _, ok := by[from]; !ok && len(by) >= maxGroups {
+		from = netip.Addr{}
+	}
+	by[from] += n
 }
 
 func (w *window) ignores(addr netip.Addr) bool {
@@ -156,6 +160,6 @@ func (w *window) absorb(b *batch, left time.Time) {
 		}
 	}
 	for from, n := range b.ignored {
-		w.ignored[from] += n
+		count(w.ignored, from, n)
 	}
 }

@@ -33,7 +33,7 @@ func (r *run) rotate(now time.Time) {
 	switch {
 	case r.view.SlicesKnown && !silent:
 		r.sighted(now)
-	case silent || !r.view.SlicesKnown && r.view.Refused:
+	case silent || !r.view.SlicesKnown && r.view.SlicesRefused:
 		r.goBlind()
 	}
 }

@@ -32,7 +32,7 @@ type run struct {
 	lostAt  time.Time // when the sockets were lost from sight, if they were
 	budget  time.Duration
 	missing []string
-	told    struct{ budget, grace time.Duration }
+	told    funds
 	shown   Progress
 }
 
@@ -127,7 +127,7 @@ func (r *run) lookedBefore(due time.Time) bool {
 
 // look asks the sockets, and returns early if the budget or the context ends.
 func (r *run) look(ctx context.Context) {
-	ctx, cancel := context.WithDeadline(ctx, r.deadline())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
 		batch *batch
@@ -142,28 +142,27 @@ func (r *run) look(ctx context.Context) {
 		b, err := r.window.gather(ctx, sockets, ports)
 		done <- answer{b, err}
 	}()
-	for {
+	for time.Now().Before(r.deadline()) {
+		timer := time.NewTimer(time.Until(r.deadline()))
 		select {
 		case a := <-done:
-			if ctx.Err() != nil {
-				return
-			}
-			if a.err != nil {
+			timer.Stop()
+			if a.err == nil {
+				r.looked = began
+				r.absorb(a.batch)
+			} else if ctx.Err() == nil {
 				r.sockets, r.lostAt = nil, time.Now()
 				r.miss("the sockets are lost from sight: sleeping for "+secs(r.blindSleep())+" instead", a.err)
-				return
 			}
-			r.looked = began
-			r.absorb(a.batch)
 			return
 		case <-r.changed: // nil, and so never ready, without a cluster
 			r.observe()
-			if !time.Now().Before(r.deadline()) {
-				return
-			}
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
+		timer.Stop()
 	}
 }
 

@@ -40,31 +40,33 @@ func (r *run) miss(instead string, err error) {
 }
 
 func (r *run) tellBudget() {
-	budget := r.budget
 	grace, reserve := r.shares(r.view)
-	if budget == r.told.budget && grace == r.told.grace {
+	least := r.Least(r.blind && (r.cluster != nil || r.InPod))
+	now := funds{r.budget, grace, least}
+	if now == r.told {
 		return
 	}
-	r.told.budget, r.told.grace = budget, grace
-	var line string
+	r.told = now
+	line, cure := "budget "+secs(r.budget), "raise terminationGracePeriodSeconds"
 	switch {
-	case r.Timeout > 0 && budget == r.Timeout:
-		line = "budget " + secs(budget) + " as asked"
+	case r.Timeout > 0 && r.budget == r.Timeout:
+		line, cure = line+" as asked", "raise --timeout"
 	case !r.view.PodKnown:
-		line = fmt.Sprintf("budget %s: the grace period is unknown, taking %s less %s for the app", secs(budget), secs(grace), secs(reserve))
+		line += fmt.Sprintf(": the grace period is unknown, taking %s less %s for the app", secs(grace), secs(reserve))
+		cure = "set --timeout to what there is"
 	default:
-		line = fmt.Sprintf("budget %s: grace period %s less %s for the app", secs(budget), secs(grace), secs(reserve))
+		line += fmt.Sprintf(": grace period %s less %s for the app", secs(grace), secs(reserve))
 	}
 	log := r.Log.Info
 	switch {
-	case r.Timeout > budget:
-		line += fmt.Sprintf("; the timeout of %s does not fit in: raise terminationGracePeriodSeconds or lower --reserve", secs(r.Timeout))
+	case r.Timeout > r.budget:
+		line += fmt.Sprintf("; the timeout of %s does not fit in: %s or lower --reserve", secs(r.Timeout), cure)
 		log = r.Log.Warn
-	case r.view.PodKnown && budget < r.Quiet:
-		line += fmt.Sprintf("; a quiet window of %s does not fit in: raise terminationGracePeriodSeconds", secs(r.Quiet))
+	case least > r.budget:
+		line += fmt.Sprintf("; at least %s of waiting do not fit in: %s", secs(least), cure)
 		log = r.Log.Warn
 	}
-	log(line, "event", "budget", "budget_s", budget.Seconds(), "grace_s", grace.Seconds(), "reserve_s", reserve.Seconds())
+	log(line, "event", "budget", "budget_s", r.budget.Seconds(), "grace_s", grace.Seconds(), "reserve_s", reserve.Seconds())
 }
 
 func (r *run) tellLeft() {
@@ -153,6 +155,9 @@ func (r *run) lastWords(o Outcome) string {
 	}[o.Stage])
 	if o.Stage == Lull && !o.Last.At.IsZero() {
 		line += fmt.Sprintf(": last seen %s ago, %s", secs(time.Since(o.Last.At)), o.Last)
+	}
+	if o.Stage != Lull && r.view.Err != nil {
+		line += ": " + r.view.Err.Error()
 	}
 	return line + "; letting SIGTERM through"
 }
