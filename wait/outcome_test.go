@@ -64,7 +64,7 @@ func TestOutcome(t *testing.T) {
 	})
 }
 
-// TestLooks counts what a wait costs: a look a window, and two to learn which
+// TestLooks counts what a wait costs: a look a window, and three to learn which
 // connections are open when the pod leaves rotation.
 func TestLooks(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -72,9 +72,9 @@ func TestLooks(t *testing.T) {
 		looks int
 		held  time.Duration
 	}{
-		"no traffic":          {nil, 3, 5060 * time.Millisecond},
+		"no traffic":          {nil, 4, 5060 * time.Millisecond},
 		"ten a second, 12 s":  {[]load{clients(0, 12_000, 100)}, 6, 17 * time.Second},
-		"1,000 a second, 9 s": {[]load{clients(0, 9_000, 1)}, 5, 14 * time.Second},
+		"1,000 a second, 9 s": {[]load{clients(0, 9_000, 1)}, 6, 14 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

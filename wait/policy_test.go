@@ -211,7 +211,7 @@ func TestLull(t *testing.T) {
 	for _, tl := range []timeline{
 		{
 			name: "traffic until 3 s", turns: removed(nil), loads: []load{clients(0, 3000, 10)},
-			reason: wait.Quiet, held: 8000, story: []string{"last arrival 3.1s ago: new connection from 10.0.3.7 to :8080"},
+			reason: wait.Quiet, held: 8000, story: []string{"last arrival 4.1s ago: new connection from 10.0.3.7 to :8080"},
 		},
 		{
 			name: "arrival in the last millisecond of the window", turns: removed(nil),
@@ -368,12 +368,12 @@ func TestProbes(t *testing.T) {
 		{name: "no probe known", turns: removed(nil), loads: []load{probes(1000)}, reason: wait.Budget, held: 20_000},
 		{name: "a probe of another port", turns: removed(func(v *wait.View) { v.Probes = []wait.Probe{{Port: 9090, Period: time.Second}} }),
 			loads: []load{probes(1000)}, reason: wait.Budget, held: 20_000},
-		{name: "a strange address with the probes' rhythm", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)}, reason: wait.Quiet, held: 5200,
+		{name: "a strange address with the probes' rhythm", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)}, reason: wait.Quiet, held: 6200,
 			story: []string{"from 169.254.20.10, readiness probes"}},
 		{name: "two of a rhythm are not enough", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 7200,
 			arrivals: []func(time.Time) wait.Arrival{connFrom(stranger, 200), connFrom(stranger, 2200)}},
 		{name: "a strange address with a rhythm and something else", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)},
-			arrivals: []func(time.Time) wait.Arrival{connFrom(stranger, 3500)}, reason: wait.Quiet, held: 10_200},
+			arrivals: []func(time.Time) wait.Arrival{connFrom(stranger, 3500)}, reason: wait.Quiet, held: 8500},
 		{name: "a strange address with another rhythm", turns: removed(probing(2 * time.Second)), loads: []load{at(stranger, 1000)}, reason: wait.Budget, held: 20_000},
 		{name: "some of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5060,
 			arrivals: []func(time.Time) wait.Arrival{
@@ -385,7 +385,7 @@ func TestProbes(t *testing.T) {
 			loads: []load{probes(1000)}, arrivals: []func(time.Time) wait.Arrival{unnamed(3270)}},
 		{name: "a client of unknown peer, no probe seen yet", turns: removed(probing(10 * time.Second)), reason: wait.Quiet, held: 6000,
 			arrivals: []func(time.Time) wait.Arrival{unnamed(1000)}},
-		{name: "all of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 5250,
+		{name: "all of unknown peer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 6230,
 			arrivals: []func(time.Time) wait.Arrival{unnamed(250), unnamed(1230), unnamed(2260), unnamed(3270), unnamed(4280)}},
 		{name: "of unknown peer, their data perhaps newer", turns: removed(probing(time.Second)), reason: wait.Quiet, held: 6060,
 			policy:   func(p *wait.Policy) { p.Quiet = 6 * time.Second },

@@ -11,10 +11,11 @@ import (
 // the story can say who still calls.
 const lastLook = 300 * time.Millisecond
 
-// stampAgain is how long after the pod left rotation a second look learns which
-// connections are open: kube-proxy follows within a second, and a connection's
-// age is known no better than from the look that first saw it.
-const stampAgain = time.Second
+// stamps is when looks learn which connections are open, after the pod left
+// rotation: a connection's age is known no better than from the look that first
+// saw it. kube-proxy follows in one to two seconds, and with it whoever connects
+// through it.
+var stamps = []time.Duration{0, time.Second, 2 * time.Second}
 
 // run is one wait on its way.
 type run struct {
@@ -102,22 +103,20 @@ func (r *run) lookDue(now time.Time) bool {
 	return ok && !now.Before(stamp)
 }
 
-// stamp is when to do so next: as the pod leaves rotation and a little later, to
-// learn which connections are open; and before the budget ends.
+// stamp is when to do so next: by stamps, and before the budget ends.
 func (r *run) stamp() (time.Time, bool) {
 	if r.sockets == nil || r.left.IsZero() {
 		return time.Time{}, false
 	}
-	stamps := []time.Time{r.left, r.left.Add(stampAgain), latest(r.deadline().Add(-lastLook), r.left)}
-	if r.cluster == nil {
-		stamps = stamps[2:]
-	}
-	for _, t := range stamps {
-		if r.looked.Before(t) {
-			return t, true
+	if r.cluster != nil {
+		for _, after := range stamps {
+			if t := r.left.Add(after); r.looked.Before(t) {
+				return t, true
+			}
 		}
 	}
-	return time.Time{}, false
+	last := latest(r.deadline().Add(-lastLook), r.left)
+	return last, r.looked.Before(last)
 }
 
 // lookedBefore says whether the window's end has not been looked at yet.
