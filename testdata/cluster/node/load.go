@@ -1,0 +1,50 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+
+	"lull/testdata/cluster/load/report"
+)
+
+// Load is the load generator, running in the node's network.
+type Load struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout bytes.Buffer
+	stderr bytes.Buffer
+}
+
+// StartLoad starts the load generator with its flags; it ends at Stop, with ctx, or with this
+// process.
+func (n *Node) StartLoad(ctx context.Context, flags ...string) (*Load, error) {
+	l := &Load{cmd: n.Command(ctx, append([]string{n.bin("load"), "-stdin"}, flags...)...)}
+	l.cmd.Stdout, l.cmd.Stderr = &l.stdout, &l.stderr
+	var err error
+	if l.stdin, err = l.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	return l, l.cmd.Start()
+}
+
+// Stop ends the load, waits for what is under way, and returns what it found.
+func (l *Load) Stop() (report.Report, error) {
+	err := errors.Join(l.stdin.Close(), l.cmd.Wait())
+	if err != nil {
+		return report.Report{}, fmt.Errorf("load: %w: %s", err, l.stderr.String())
+	}
+	return ParseReport(l.stdout.Bytes())
+}
+
+// ParseReport parses what the load generator printed.
+func ParseReport(text []byte) (r report.Report, err error) {
+	if err := json.Unmarshal(text, &r); err != nil {
+		return r, fmt.Errorf("report of the load: %w", err)
+	}
+	return r, nil
+}

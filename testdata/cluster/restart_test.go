@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// TestRestart: the container is restarted because its liveness probe fails. The pod stays in
+// rotation whatever the hook does.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	pod := s.pod(workload{hook: lullHook, args: []string{"-liveness-fails=4s"}, change: func(spec *corev1.PodSpec) {
+		spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{
+			HTTPGet: &corev1.HTTPGetAction{Path: "/live", Port: intstr.FromString("http")}}}
+	}})
+	s.expose("web", "app")
+	e := s.ended(pod, 30*time.Second)
+	t.Logf("exit %d:%s", e.exit(), e.text())
+	if e.last.Reason != "restart" || e.last.HeldS > 1+stalls.between(e.story[0].At, e.last.At).Seconds() {
+		t.Errorf("lull ended with reason %q after %.2f s, want restart within 1 s", e.last.Reason, e.last.HeldS)
+	}
+	if held := e.sigterm.At.Sub(e.story[0].At); held > time.Second+stalls.between(e.story[0].At, e.sigterm.At) {
+		t.Errorf("SIGTERM came %s after lull's first word", held)
+	}
+	s.wants(e, "container is being restarted")
+}
+
+// TestActiveDeadline: the pod's time is up. Nothing is deleted, but the pod is out of rotation, and
+// so the lull is waited for.
+func TestActiveDeadline(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	pod := s.pod(workload{hook: lullHook, change: func(spec *corev1.PodSpec) {
+		seconds := int64(5)
+		spec.ActiveDeadlineSeconds = &seconds
+		spec.RestartPolicy = corev1.RestartPolicyNever
+	}})
+	s.expose("web", "app")
+	e := s.ended(pod, 40*time.Second)
+	t.Logf("exit %d:%s", e.exit(), e.text())
+	if e.last.Reason != "quiet" || e.last.Stage != "lull" {
+		t.Errorf("lull ended with reason %q in stage %q, want quiet in lull", e.last.Reason, e.last.Stage)
+	}
+	if e.last.HeldS < 5 || e.last.HeldS > 7+stalls.between(e.story[0].At, e.last.At).Seconds() {
+		t.Errorf("lull held SIGTERM for %.2f s, want the window of 5 s", e.last.HeldS)
+	}
+	s.wants(e, "out of rotation .* though not being deleted")
+}
+
+// ended reads how the hook of a pod ended that is not deleted.
+func (s *scene) ended(pod string, limit time.Duration) end {
+	s.Helper()
+	var e end
+	s.until(limit, "the end of the story of pod "+pod, func() error {
+		e = end{pod: pod}
+		for _, l := range s.lines(pod) {
+			switch {
+			case l.Logger == "lull":
+				e.story = append(e.story, l)
+				if l.Event == "end" && e.last.At.IsZero() {
+					e.last = l
+				}
+			case l.Msg == "sigterm" && e.sigterm.At.IsZero():
+				e.sigterm = l
+			}
+		}
+		if e.last.At.IsZero() || e.sigterm.At.IsZero() {
+			return errors.New("not yet")
+		}
+		e.deleted = e.story[0].At
+		return nil
+	})
+	return e
+}

@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"lull/testdata/cluster/load/report"
+	"lull/testdata/cluster/node"
+)
+
+// line is one line of a container's log that is a JSON object: the app's or lull's.
+type line struct {
+	At     time.Time `json:"time"` // when it was written
+	Msg    string
+	Level  string
+	Logger string  // "lull" for the hook's
+	Event  string  // lull's
+	Reason string  // of lull's event "end"
+	Stage  string  // the same
+	HeldS  float64 `json:"held_s"`
+	// Budget is the hook's in seconds, in its events "budget" and "end".
+	BudgetS float64 `json:"budget_s"`
+
+	Connections, Requests, Late int64     // the app's at SIGTERM and at its end
+	LastConnection              time.Time `json:"last_connection"`
+	LastRequest                 time.Time `json:"last_request"`
+	Seconds                     float64   // of the app's "done"
+	Open                        int
+}
+
+func (s *scene) lines(pod string) []line {
+	var lines []line
+	for _, l := range s.node.PodLog(s.ns, pod, "app") {
+		var x line
+		if json.Unmarshal([]byte(l.Text), &x) == nil {
+			lines = append(lines, x)
+		}
+	}
+	return lines
+}
+
+// end is how a pod's life ended.
+type end struct {
+	pod     string
+	deleted time.Time
+	sigterm line // the app's; its at is when SIGTERM came
+	done    line // the app's; zero if it was killed
+	story   []line
+	last    line // the story's last line; zero without one
+}
+
+// held is how long SIGTERM was held back after the deletion.
+func (e end) held() time.Duration { return e.sigterm.At.Sub(e.deleted) }
+
+// hook is how long SIGTERM was held back after lull's first word. The kubelet on a busy machine may
+// take a second or two to begin the hook, and counts the grace period from when it does.
+func (e end) hook() time.Duration { return e.sigterm.At.Sub(e.story0()) }
+
+// story0 is when lull said its first word; when the pod was deleted, if it said none.
+func (e end) story0() time.Time {
+	if len(e.story) == 0 {
+		return e.deleted
+	}
+	return e.story[0].At
+}
+
+// exit is lull's exit code, from the story's end; -1 without one.
+func (e end) exit() int {
+	switch e.last.Reason {
+	case "quiet", "slept", "restart":
+		return 0
+	case "budget":
+		return 3
+	case "interrupted":
+		return 143
+	}
+	return -1
+}
+
+// told says whether a line of the story matches.
+func (e end) told(pattern string) bool {
+	re := regexp.MustCompile(pattern)
+	for _, l := range e.story {
+		if re.MatchString(l.Msg) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e end) text() string {
+	var b strings.Builder
+	for _, l := range e.story {
+		fmt.Fprintf(&b, "\n    %6.2f  %s", l.At.Sub(e.deleted).Seconds(), l.Msg)
+	}
+	return b.String()
+}
+
+// end reads how a pod ended, once its app has had its SIGTERM and is done.
+func (s *scene) end(pod string) end {
+	s.Helper()
+	var e end
+	s.until(90*time.Second, "SIGTERM in pod "+pod, func() error {
+		s.mu.Lock()
+		e = end{pod: pod, deleted: s.deleted[pod]}
+		gone := !s.gone[pod].IsZero()
+		s.mu.Unlock()
+		for _, l := range s.lines(pod) {
+			switch {
+			case l.Logger == "lull":
+				e.story = append(e.story, l)
+				if l.Event == "end" {
+					e.last = l
+				}
+			case l.Msg == "sigterm":
+				e.sigterm = l
+			case l.Msg == "done":
+				e.done = l
+			}
+		}
+		if e.sigterm.At.IsZero() || (e.done.At.IsZero() && !gone) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	return e
+}
+
+// failedHook says whether the kubelet recorded that the pod's hook failed, and what it logged of it.
+func (s *scene) failedHook(pod string) (event bool) {
+	s.Helper()
+	list, err := s.client.CoreV1().Events(s.ns).List(s.Context(), metav1.ListOptions{FieldSelector: "reason=FailedPreStopHook,involvedObject.name=" + pod})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return len(list.Items) > 0
+}
+
+// load starts the load generator; the function that it returns stops it.
+func (s *scene) load(flags ...string) *node.Load {
+	s.Helper()
+	l, err := s.node.StartLoad(s.Context(), flags...)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return l
+}
+
+func (s *scene) stop(l *node.Load) report.Report {
+	s.Helper()
+	r, err := l.Stop()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return r
+}
+
+// check fails the test unless lull exited with the code and its hook took between least and most.
+func (s *scene) check(e end, exit int, least, most time.Duration) {
+	s.Helper()
+	s.Logf("%s: exit %d, SIGTERM %.2f s after the deletion, %.2f s after lull's first word:%s", e.pod, e.exit(), e.held().Seconds(), e.hook().Seconds(), e.text())
+	stalled := stalls.between(e.story0(), e.sigterm.At)
+	// Where the machine stood still the window may not fit into the budget any more, or probes may
+	// come in a bunch that looks like a client.
+	if e.exit() != exit && (e.exit() != 3 || stalled < time.Second) {
+		s.Errorf("%s: exit code %d, want %d (the machine stood still for %s)", e.pod, e.exit(), exit, stalled)
+	}
+	// The first word comes some milliseconds into the hook.
+	if e.hook() < least-100*time.Millisecond || e.hook() > most+stalled {
+		s.Errorf("%s: the hook took %s, want between %s and %s (the machine stood still for %s)", e.pod, e.hook(), least, most, stalled)
+	}
+}
+
+// wants fails the test unless each pattern matches a line of the story.
+func (s *scene) wants(e end, patterns ...string) {
+	s.Helper()
+	for _, p := range patterns {
+		if !e.told(p) {
+			s.Errorf("%s: the story has no line like %q", e.pod, p)
+		}
+	}
+}
+
+// podIP is a pod's address in the first family.
+func (s *scene) podIP(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pods[name].Status.PodIP
+}
