@@ -45,7 +45,7 @@ func SVG(title, note string, bars []Bar) string {
 </style>
 `, width, height, width, height, html.EscapeString(title))
 	fmt.Fprintf(&b, "<text class=\"title\" x=\"8\" y=\"24\">%s</text>\n", html.EscapeString(title))
-	fmt.Fprintf(&b, "<text class=\"head\" x=\"%d\" y=\"54\">failed requests</text>\n<text class=\"head\" x=\"%.0f\" y=\"54\">seconds held: median, and max as a stroke</text>\n", label, second)
+	fmt.Fprintf(&b, "<text class=\"head\" x=\"%d\" y=\"54\">failed requests</text>\n<text class=\"head\" x=\"%.0f\" y=\"54\">seconds held: median; stroke: max</text>\n", label, second)
 	failed, held := 1.0, 1.0
 	for _, x := range bars {
 		failed, held = math.Max(failed, float64(x.Failed)), math.Max(held, x.Max)
