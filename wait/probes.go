@@ -106,6 +106,8 @@ func (p *probes) excuse(a Arrival) bool {
 		return p.owns(a) || a.Kind == Connection && p.scheduled(a)
 	case p.known && !addr.IsValid() && a.Kind == Connection && p.unnamed(a):
 		return true
+	case !p.known && p.inPod && !addr.IsValid() && a.Kind == Connection:
+		return p.joins(a)
 	case p.known && p.probed(a.Port), !p.known && p.inPod && node:
 		return p.rhythm(a)
 	}
@@ -213,6 +215,27 @@ func (p *probes) rhythm(a Arrival) bool {
 	}
 	r.run, r.beat, r.data = 1, a, newer(r.data, a)
 	return true
+}
+
+// joins says whether a connection of unknown peer is the one that is due in the
+// rhythm of a node's address, and if so counts it there. Its own time is known
+// too roughly for the rhythm to go by.
+func (p *probes) joins(a Arrival) bool {
+	for _, addr := range p.nodes {
+		r, ok := p.peers[addr]
+		if !ok || r.run < inARow-1 {
+			continue
+		}
+		due := r.beat.came().Add(r.period)
+		if a.came().Sub(due).Abs() > r.period/10+unnamedStep {
+			continue
+		}
+		p.excused[addr]++
+		r.run++
+		r.beat.At, r.data = due, newer(r.data, a)
+		return true
+	}
+	return false
 }
 
 // period is the probe's period that lies between the peer's last connection and
