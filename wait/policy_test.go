@@ -296,6 +296,11 @@ func TestKeepalive(t *testing.T) {
 			reason: wait.Quiet, held: 15_060, story: []string{"in use for more than 15s since"},
 		},
 		{
+			name: "pinned, with nothing since the look before", turns: removed(nil),
+			arrivals: []func(time.Time) wait.Arrival{request(2000, 0), request(6000, 0), request(10_000, 0), request(12_000, 0)},
+			reason:   wait.Quiet, held: 15_060, story: []string{"no new connection, and those in use for more than 15s only the app can end"},
+		},
+		{
 			name: "pinned, with a new connection at 14 s", turns: removed(nil),
 			loads: []load{old(0, 60_000, 100)}, arrivals: []func(time.Time) wait.Arrival{conn(14_000)},
 			reason: wait.Quiet, held: 19_000,

@@ -134,9 +134,13 @@ func (r *run) lastWords(o Outcome) string {
 	through := fmt.Sprintf("letting SIGTERM through after %s of %s", secs(o.Held), secs(o.Budget))
 	switch o.Reason {
 	case Quiet:
-		line := "quiet for " + secs(time.Since(latest(r.left, r.handed, o.Last.At)))
-		if o.Pinned > 0 {
+		quiet := time.Since(latest(r.left, r.handed, o.Last.At))
+		line := "quiet for " + secs(quiet)
+		switch {
+		case o.Pinned > 0:
 			line = fmt.Sprintf("no new connection, and %d in use for more than %s since that only the app can end", o.Pinned, secs(r.KeepaliveWait))
+		case quiet < r.Quiet:
+			line = "no new connection, and those in use for more than " + secs(r.KeepaliveWait) + " only the app can end"
 		}
 		return line + ", " + through
 	case Slept:
