@@ -103,8 +103,9 @@ func (c *checkCmd) control(ctx context.Context, r *report) wait.View {
 		r.say("rotation", "Service %s: %s", s.Name, serviceText(s))
 	}
 	if v.PodKnown {
+		nodes := append(procnet.Gateways("/proc"), v.NodeAddrs...)
 		for _, p := range v.Probes {
-			r.say("probe", "readiness on :%d every %s, not counted from %v", p.Port, p.Period, append(v.NodeAddrs, procnet.Gateways("/proc")...))
+			r.say("probe", "readiness on :%d every %s, not counted from %v", p.Port, p.Period, nodes)
 		}
 	} else {
 		r.lack("the pod: grace period and probes are unknown")
@@ -173,7 +174,8 @@ func (c *checkCmd) plan(r *report, v wait.View) {
 	if v.PodKnown {
 		grace = v.Grace.String()
 	}
-	budget := c.policy().Budget(v)
+	policy := c.policy()
+	budget := policy.Budget(v)
 	r.say("budget", "%s (grace period %s)", budget, grace)
 	switch {
 	case v.PodKnown && !v.Deleting:
@@ -181,7 +183,7 @@ func (c *checkCmd) plan(r *report, v wait.View) {
 	case v.Deleting:
 		r.say("now", "the pod is being deleted")
 	}
-	if least := c.policy().Least(!v.SlicesKnown && (inPod() || c.Pod != "")); least > budget {
+	if least := policy.Least(!v.SlicesKnown && (inPod() || c.Pod != "")); least > budget {
 		r.lack("time: at least %s of waiting don't fit into the budget of %s", least, budget)
 	}
 	r.say("plan", "hold SIGTERM until the pod is out of rotation and nothing has arrived for %s, for %s at most", c.Quiet, budget)

@@ -204,7 +204,7 @@ func (w *waitCmd) Run(ctx context.Context, start time.Time) error {
 // policy's stages.
 func (w *waitCmd) hold(ctx context.Context, start time.Time, s *story) int {
 	source, err := w.socketFlags.open(s.Log)
-	if errors.Is(err, procnet.ErrUnsupported) {
+	if err != nil {
 		s.Log.Error(err.Error(), "event", "unsupported")
 		return exitError
 	}

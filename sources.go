@@ -164,7 +164,8 @@ func (c *cluster) resolve(known []kube.Port) []uint16 {
 type sockets struct{ procnet.Source }
 
 // open opens the source that the flags name, or failing that the other one. Nil
-// without an error: neither can be had, and the story says so.
+// without an error: neither can be had, and the story says so. The only error is
+// procnet.ErrUnsupported.
 func (f socketFlags) open(log *slog.Logger) (wait.Sockets, error) {
 	source, why, err := procnet.Open(f.Source)
 	if err != nil && f.Source != "auto" && !errors.Is(err, procnet.ErrUnsupported) {

@@ -38,25 +38,16 @@ func openStory(f storyFlags) *story {
 	terminal := isTerminal(os.Stderr)
 	stderr := newLines(os.Stderr)
 	s.outs = append(s.outs, stderr)
-	var handlers []slog.Handler
-	if f.Format == "text" || f.Format == "auto" && terminal {
-		if terminal {
-			s.status = &status{out: stderr}
-			stderr.before = clearLine
-		}
-		handlers = append(handlers, &text{stderr})
-	} else {
-		handlers = append(handlers, jsonHandler(stderr))
+	if terminal && f.Format != "json" {
+		s.status = &status{out: stderr}
+		stderr.before = clearLine
 	}
+	handlers := []slog.Handler{handler(f.Format, terminal, stderr)}
 	log, err := openLog(f.Log, terminal)
 	if log != nil {
 		out := newLines(log)
 		s.outs = append(s.outs, out)
-		if f.Format == "text" {
-			handlers = append(handlers, &text{out})
-		} else {
-			handlers = append(handlers, jsonHandler(out))
-		}
+		handlers = append(handlers, handler(f.Format, false, out))
 	}
 	s.Log = slog.New(slog.NewMultiHandler(handlers...))
 	if err != nil {
@@ -161,7 +152,12 @@ func same(a, b *os.File) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-func jsonHandler(w io.Writer) slog.Handler {
+// handler writes in a format, which "auto" leaves to who reads: a person at a
+// terminal, or a machine.
+func handler(format string, terminal bool, w io.Writer) slog.Handler {
+	if format == "text" || format == "auto" && terminal {
+		return &text{w}
+	}
 	return slog.NewJSONHandler(w, nil).WithAttrs([]slog.Attr{slog.String("logger", "lull")})
 }
 

@@ -26,10 +26,7 @@ func (w *watchCmd) Run(ctx context.Context) error {
 	defer stop()
 	// Unlike a hook it waits for its reader, and ends with him.
 	out := &reader{stop: stop}
-	log := slog.New(jsonHandler(out))
-	if w.Format == "text" || w.Format == "auto" && isTerminal(os.Stdout) {
-		log = slog.New(&text{out})
-	}
+	log := slog.New(handler(w.Format, isTerminal(os.Stdout), out))
 	source, err := w.socketFlags.open(log)
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ const (
 	// probes' connections. Beyond them everybody is a client.
 	maxPeers      = 256
 	maxProbeConns = 1024
+	// probeLife is how long a probe's connection may carry data: the kubelet's
+	// default timeout.
+	probeLife = time.Second
 	// inARow is how many connections make a rhythm.
 	inARow = 3
 	// unnamedStep is how exactly the time of a connection without a peer is
@@ -53,6 +56,9 @@ type beat struct {
 	missed bool      // a period has gone by without: its probe may come late, right before or after the next
 }
 
+// probes says whether its connections come to the port, 0 being unknown.
+func (b *beat) probes(port uint16) bool { return port == 0 || b.Port == port }
+
 // peer is an address whose rhythm is followed.
 type peer struct {
 	run    int // connections in a row, a period apart
@@ -91,7 +97,7 @@ func (p *probes) learn(v View) {
 // no later than a probe's would.
 func (p *probes) owns(a Arrival) bool {
 	c, ok := p.conns[a.Conn]
-	return ok && a.At.Sub(c.At) <= time.Second
+	return ok && a.At.Sub(c.At) <= probeLife
 }
 
 // excuse says whether the arrival is no client's, as far as can be told yet:
@@ -158,7 +164,7 @@ func (b *beat) slack() time.Duration {
 // that has shown it, and if so takes the beat.
 func (p *probes) unnamed(a Arrival) bool {
 	for _, b := range p.beats {
-		if (a.Port == 0 || b.Port == a.Port) && b.on(a.came()) && b.take(a.came()) {
+		if b.probes(a.Port) && b.on(a.came()) && b.take(a.came()) {
 			p.excused[a.Peer.Addr()]++
 			return true
 		}
@@ -174,7 +180,7 @@ func (b *beat) on(t time.Time) bool {
 
 // probed says whether there are probes on the port, 0 being any.
 func (p *probes) probed(port uint16) bool {
-	return slices.ContainsFunc(p.beats, func(b *beat) bool { return port == 0 || b.Port == port })
+	return slices.ContainsFunc(p.beats, func(b *beat) bool { return b.probes(port) })
 }
 
 // rhythm follows the connections of one address. It reports false if it can't.
@@ -253,7 +259,7 @@ func (p *probes) period(a Arrival, r *peer) (time.Duration, bool) {
 		return whole, whole > 0 && near(whole)
 	}
 	for _, b := range p.beats {
-		if (a.Port == 0 || b.Port == a.Port) && near(b.Period) {
+		if b.probes(a.Port) && near(b.Period) {
 			return b.Period, true
 		}
 	}
@@ -267,7 +273,7 @@ func (p *probes) own(a Arrival) {
 	}
 	if len(p.conns) >= maxProbeConns {
 		for id, c := range p.conns {
-			if a.At.Sub(c.At) > time.Second {
+			if a.At.Sub(c.At) > probeLife {
 				delete(p.conns, id)
 			}
 		}

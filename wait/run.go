@@ -89,11 +89,14 @@ func (r *run) due() (time.Time, bool) {
 	if r.sockets == nil {
 		due = latest(due, latest(since, r.lostAt).Add(r.blindSleep()))
 	}
-	if r.blind && (r.cluster != nil || r.InPod) {
+	if r.unsighted() {
 		due = latest(due, r.start.Add(2*r.Quiet))
 	}
 	return latest(due, r.window.hold()), true
 }
+
+// unsighted says whether there is a rotation to leave that can't be seen.
+func (r *run) unsighted() bool { return r.blind && (r.cluster != nil || r.InPod) }
 
 func (r *run) blindSleep() time.Duration { return max(blindSleep, r.Quiet) }
 

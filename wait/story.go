@@ -41,7 +41,7 @@ func (r *run) miss(instead string, err error) {
 
 func (r *run) tellBudget() {
 	grace, reserve := r.shares(r.view)
-	least := r.Least(r.blind && (r.cluster != nil || r.InPod))
+	least := r.Least(r.unsighted())
 	now := funds{r.budget, grace, least}
 	if now == r.told {
 		return
