@@ -532,3 +532,18 @@ func TestInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// TestLateStart: the sockets are watched only since Run was called, so that is
+// when the window begins, however long ago the hook did.
+func TestLateStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := defaults()
+		policy.InPod = false
+		policy.Start = time.Now().Add(-2 * time.Second)
+		began := time.Now()
+		o := policy.Run(t.Context(), nil, &sockets{start: began, asked: began})
+		if took := time.Since(began); o.Reason != wait.Quiet || took != policy.Quiet || o.Held != took+2*time.Second {
+			t.Errorf("ended with %v after %v, held %v", o.Reason, took, o.Held)
+		}
+	})
+}

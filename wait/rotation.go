@@ -87,7 +87,7 @@ func (r *run) goBlind() {
 	}
 	r.blind = true
 	// What has arrived since the last word is known: the window may look back on it.
-	since := r.start
+	since := r.began
 	if r.view.SlicesKnown {
 		since = r.view.Contact
 	}

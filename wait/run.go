@@ -23,6 +23,7 @@ type run struct {
 	cluster Cluster
 	sockets Sockets
 	start   time.Time
+	began   time.Time // when Run was called: what came before that nobody has seen
 
 	view    View
 	changed <-chan struct{}
@@ -41,20 +42,20 @@ func newRun(p Policy, cluster Cluster, sockets Sockets) *run {
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &run{Policy: p, cluster: cluster, sockets: sockets, start: p.Start}
+	r := &run{Policy: p, cluster: cluster, sockets: sockets, start: p.Start, began: time.Now()}
 	if r.start.IsZero() {
-		r.start = time.Now()
+		r.start = r.began
 	}
 	r.view.Ports = p.Ports
 	r.window = newWindow(p)
 	if cluster == nil {
-		r.left, r.handed, r.blind = r.start, r.start, true
+		r.left, r.handed, r.blind = r.began, r.began, true
 		if p.InPod {
 			r.miss("the EndpointSlices are not asked: going by the sockets alone, for at least "+secs(2*p.Quiet), nil)
 		}
 	}
 	if sockets == nil {
-		r.lostAt = r.start
+		r.lostAt = r.began
 		r.miss("the sockets can't be seen: sleeping for "+secs(r.blindSleep())+" instead", nil)
 	}
 	r.fund()
