@@ -195,9 +195,8 @@ func TestIdleClose(t *testing.T) {
 	srv := serve(t, nil)
 	c := dial(t, "127.0.0.1", srv.port)
 	ask(t, c)
+	time.Sleep(5 * clockStep) // what is closer to a dump than that may count twice
 	s := open(t, "netlink")
-	settled(t, s, srv.port)
-	time.Sleep(5 * clockStep) // what is closer to a look than that may count twice
 	settled(t, s, srv.port)
 	c.Close()
 	srv.stop()

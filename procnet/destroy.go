@@ -2,14 +2,18 @@ package procnet
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 )
 
-// maxEvents bounds the events kept between two looks. Beyond it they are merged
-// by port, and their peers forgotten.
-const maxEvents = 1 << 14
+const (
+	// maxEvents bounds the events kept between two looks: 640 KiB, twice.
+	// Beyond it they are merged.
+	maxEvents = 1 << 14
+
+	// maxGroups bounds the groups of merged events.
+	maxGroups = 1 << 10
+)
 
 // clockStep is what a time given by the kernel may be too old by. It counts
 // tcpi_last_data_recv in jiffies: 1 to 10 ms, depending on CONFIG_HZ.
@@ -29,7 +33,22 @@ func (e destroyed) addr() netip.AddrPort {
 	return netip.AddrPortFrom(address(e.family, e.peer), e.dport)
 }
 
-// merged stands for events that found no room.
+// group is what merged events have in common: a port and an address of their
+// peers, so that it can still be told whether they count. Family 0: several.
+type group struct {
+	peer   [16]byte
+	port   uint16
+	family uint8
+}
+
+func (g group) addr() netip.AddrPort {
+	if g.family == 0 {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(address(g.family, g.peer), 0)
+}
+
+// merged stands for the events of a group.
 type merged struct {
 	at    time.Duration
 	count int
@@ -43,7 +62,7 @@ type merged struct {
 type events struct {
 	mu     sync.Mutex
 	list   []destroyed
-	merged map[uint16]merged
+	merged map[group]merged
 	lost   bool
 	lostAt time.Duration
 	err    error    // why there will be no more events
@@ -54,7 +73,7 @@ type events struct {
 // batch is what take hands over.
 type batch struct {
 	list   []destroyed
-	merged map[uint16]merged
+	merged map[group]merged
 	lost   bool
 	lostAt time.Duration
 	err    error
@@ -120,11 +139,21 @@ func (e *events) add(r *row, now time.Duration) {
 		e.list = append(e.list, d)
 		return
 	}
+	e.merge(d)
+}
+
+// merge takes in an event that found no room in the list.
+func (e *events) merge(d destroyed) {
 	if e.merged == nil {
-		e.merged = make(map[uint16]merged)
+		e.merged = make(map[group]merged)
 	}
-	m := e.merged[d.port]
-	e.merged[d.port] = merged{max(m.at, d.at), m.count + 1}
+	g := group{peer: d.peer, port: d.port, family: d.family}
+	m, ok := e.merged[g]
+	if !ok && len(e.merged) >= maxGroups {
+		g = group{port: d.port}
+		m = e.merged[g]
+	}
+	e.merged[g] = merged{max(m.at, d.at), m.count + 1}
 }
 
 // arrived is when a connection's newest data came, or itself, given that its
@@ -153,14 +182,4 @@ func (e *events) parseEvents(b []byte, now time.Duration, r *row) error {
 		e.add(r, now)
 	}
 	return nil
-}
-
-// portsMerged are the ports that lost detail, in order.
-func (b batch) portsMerged() []uint16 {
-	ports := make([]uint16, 0, len(b.merged))
-	for p := range b.merged {
-		ports = append(ports, p)
-	}
-	slices.Sort(ports)
-	return ports
 }

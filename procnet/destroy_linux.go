@@ -3,6 +3,7 @@ package procnet
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +31,8 @@ type subscriber struct {
 	raw  syscall.RawConn
 	base time.Time
 	done chan struct{} // closed when the goroutine has ended
+
+	filtered []uint16 // the ports that the kernel's filter lets through; none: all
 
 	pumping   sync.Mutex // guards what follows, and the order of reading
 	buf       []byte
@@ -63,6 +66,22 @@ func (s *subscriber) join(receiveBuffer int) (err error) {
 	}
 	s.raw, err = s.conn.SyscallConn()
 	return err
+}
+
+// want is that of events, and has the kernel drop what nobody wants: a busy
+// neighbour then costs neither room nor time.
+func (s *subscriber) want(ports *portSet, others bool) {
+	s.events.want(ports, others)
+	var list []uint16
+	if !others {
+		list = ports.list(maxFilterPorts)
+	}
+	if slices.Equal(list, s.filtered) {
+		return
+	}
+	s.filtered = list
+	// A refusal only means that what comes is sorted here.
+	_ = s.raw.Control(func(fd uintptr) { _ = filterEvents(int(fd), list) })
 }
 
 // Close ends the goroutine.

@@ -12,14 +12,16 @@ const settle = 50 * time.Millisecond
 // another would show nothing new.
 //
 // A dump shuts the gate only if InSegs had stood still before it, too, so after
-// traffic it takes two looks.
+// traffic it takes two looks. The first dump is spared that: what was counted
+// before it is no news.
 type gate struct {
 	file  *counterFile // nil: there is no such counter, the gate stays open
 	value [1]uint64
 	segs  uint64
 	since time.Duration // when segs was first read
 	read  bool          // segs is known
-	still bool          // a dump made while segs stood still is complete
+	moved bool          // it has changed since it was first read, or may have
+	still bool          // nothing has come that the last dump may not have shown
 }
 
 func (g *gate) open(procRoot string) {
@@ -42,10 +44,11 @@ func (g *gate) shut(now time.Duration) bool {
 	}
 	found, err := g.file.read(g.value[:])
 	if err != nil || found == 0 {
-		g.read, g.still = false, false
+		g.moved, g.read, g.still = true, false, false
 		return false
 	}
 	if !g.read || g.value[0] != g.segs {
+		g.moved = g.moved || g.read
 		g.segs, g.since, g.read, g.still = g.value[0], now, true, false
 	}
 	return g.still
@@ -54,5 +57,5 @@ func (g *gate) shut(now time.Duration) bool {
 // dumped notes that a dump which began at that time is complete. A half-open
 // connection in it counts anew at each look.
 func (g *gate) dumped(began time.Duration, halfOpen bool) {
-	g.still = g.read && !halfOpen && began-g.since >= settle
+	g.still = g.read && !halfOpen && (!g.moved || began-g.since >= settle)
 }

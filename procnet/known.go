@@ -64,10 +64,21 @@ func (k *known) get(id uint64) (sighting, bool) {
 
 func (k *known) forget(id uint64) { delete(k.conns, id) }
 
+// missed reports whether there are connections on the ports that the look under
+// way should have seen.
+func (k *known) missed(ports *portSet) bool {
+	for _, s := range k.conns {
+		if !k.marked(s) && ports.has(s.port) {
+			return true
+		}
+	}
+	return false
+}
+
 // sweep forgets what the look under way did not see, nor the spare looks before.
-func (k *known) sweep(spare uint16) {
+func (k *known) sweep(spare int) {
 	for id, s := range k.conns {
-		if (k.look-s.look>>1)&lookMask > spare {
+		if k.ago(s) > spare {
 			delete(k.conns, id)
 		}
 	}
@@ -87,8 +98,11 @@ func (k *known) open(ports *portSet) (n int, youngest time.Duration) {
 	return n, youngest
 }
 
+// ago is how many looks before the one under way it was last seen.
+func (k *known) ago(s sighting) int { return int((k.look - s.look>>1) & lookMask) }
+
 // marked reports whether the look under way has seen it.
-func (k *known) marked(s sighting) bool { return s.look>>1 == k.look }
+func (k *known) marked(s sighting) bool { return k.ago(s) == 0 }
 
 // live reports whether the connection could carry requests when last seen.
 func (s sighting) live() bool { return s.look&1 != 0 }

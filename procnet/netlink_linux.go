@@ -27,11 +27,11 @@ type netlinkSource struct {
 	gate      gate
 	known     *known
 
-	heard    *portSet      // the ports whose events were kept since the last call; nil: all
-	covered  *portSet      // the ports of the last complete dump
-	began    time.Duration // when that began
-	previous time.Duration // when the one before it began
-	spare    []destroyed   // room for the next events
+	heard   *portSet         // the ports whose events were kept since the last call; nil: all
+	covered *portSet         // the ports of the last complete dump
+	began   [3]time.Duration // when the newest dumps began, newest first
+	lost    bool             // the look under way has not heard of every end
+	spare   []destroyed      // room for the next events
 }
 
 func openNetlink(o options) (*netlinkSource, error) {
@@ -96,6 +96,7 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 		return err
 	}
 	watched := s.listeners.ports.watched(ports)
+	s.lost = false
 	s.dropped(watched, yield)
 	s.hear(ports, watched, yield)
 	if err := s.died(watched, yield); err != nil {
@@ -104,10 +105,28 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 	if s.gate.shut(s.now()) && s.covered.covers(watched) {
 		return ctx.Err()
 	}
+	if err := s.survey(ctx, watched, yield); err != nil {
+		return err
+	}
+	// A dump goes on behind the same number of sockets of a bucket where it
+	// had to stop, so it can miss one if another has left the bucket meanwhile
+	// (inet_diag_dump_icsk in net/ipv4/inet_diag.c). One that is known and has
+	// neither been shown nor reported its end was missed.
+	if !s.lost && s.known.missed(watched) {
+		if err := s.survey(ctx, watched, yield); err != nil {
+			return err
+		}
+	}
+	s.known.sweep(0)
+	return nil
+}
+
+// survey dumps the open connections, and hears of those that died before it
+// came to them.
+func (s *netlinkSource) survey(ctx context.Context, watched *portSet, yield func(Arrival)) error {
 	if err := s.connections(ctx, watched, yield); err != nil {
 		return err
 	}
-	defer s.known.sweep(0)
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -129,12 +148,12 @@ func (s *netlinkSource) dropped(ports *portSet, yield func(Arrival)) {
 // hear says which events are wanted from now on. A port that they were not
 // wanted of so far may have missed some.
 func (s *netlinkSource) hear(asked []uint16, watched *portSet, yield func(Arrival)) {
+	s.events.want(watched, len(asked) == 0)
 	for _, p := range asked {
 		if s.heard != nil && !s.heard.has(p) {
 			yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Port: p, Count: 1})
 		}
 	}
-	s.events.want(watched, len(asked) == 0)
 	s.heard = nil
 	if len(asked) > 0 {
 		s.heard = watched
@@ -145,6 +164,7 @@ func (s *netlinkSource) hear(asked []uint16, watched *portSet, yield func(Arriva
 func (s *netlinkSource) connections(ctx context.Context, ports *portSet, yield func(Arrival)) error {
 	began, halfOpen := s.now(), false
 	s.known.begin()
+	s.began = [3]time.Duration{began, s.began[0], s.began[1]}
 	if ports.n > 0 {
 		q := request{ports: ports.list(maxFilterPorts), states: openStates, attr: attrInfo}
 		err := s.dumper.dump(ctx, q, func(r *row) {
@@ -158,7 +178,7 @@ func (s *netlinkSource) connections(ctx context.Context, ports *portSet, yield f
 			return err
 		}
 	}
-	s.covered, s.began, s.previous = ports, began, s.began
+	s.covered = ports
 	s.gate.dumped(began, halfOpen)
 	return nil
 }
@@ -180,7 +200,7 @@ func (s *netlinkSource) connection(r *row, yield func(Arrival)) (halfOpen bool) 
 	switch {
 	case !ok:
 		yield(s.arrival(Connection, at, r.cookie, r.sport, r.peer()))
-	case at >= s.began && !s.known.marked(before):
+	case !s.known.marked(before) && at >= s.shown(before):
 		yield(s.request(before, at, r.cookie, r.sport, r.peer()))
 	}
 	return false
@@ -195,12 +215,14 @@ func (s *netlinkSource) died(ports *portSet, yield func(Arrival)) error {
 		}
 	}
 	s.spare = b.list
-	for _, port := range b.portsMerged() {
-		if m := b.merged[port]; ports.has(port) {
-			yield(Arrival{At: s.base.Add(m.at), Kind: Lost, Port: port, Count: m.count})
+	for g, m := range b.merged {
+		if ports.has(g.port) {
+			s.lost = true
+			yield(Arrival{At: s.base.Add(m.at), Kind: Lost, Port: g.port, Peer: g.addr(), Count: m.count})
 		}
 	}
 	if b.lost {
+		s.lost = true
 		yield(Arrival{At: s.base.Add(b.lostAt), Kind: Lost, Count: 1})
 	}
 	return err
@@ -214,14 +236,18 @@ func (s *netlinkSource) end(d destroyed, yield func(Arrival)) {
 		yield(s.arrival(Connection, d.at, d.cookie, d.port, d.addr()))
 		return
 	}
-	shown := s.began
-	if !s.known.marked(before) {
-		shown = s.previous // the last dump came too late for it
-	}
-	if d.at >= shown {
+	if d.at >= s.shown(before) {
 		yield(s.request(before, d.at, d.cookie, d.port, d.addr()))
 	}
 	s.known.forget(d.cookie)
+}
+
+// shown is when the dump began that last showed a connection.
+func (s *netlinkSource) shown(c sighting) time.Duration {
+	if ago := s.known.ago(c); ago < len(s.began) {
+		return s.began[ago]
+	}
+	return 0
 }
 
 func (s *netlinkSource) arrival(kind Kind, at time.Duration, cookie uint64, port uint16, peer netip.AddrPort) Arrival {

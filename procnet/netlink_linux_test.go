@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -33,33 +34,99 @@ func TestLostEvents(t *testing.T) {
 	settled(t, s, srv.port)
 }
 
-// More events than are kept between two looks are merged, none is forgotten.
+// More events than are kept between two looks are merged, none is forgotten, and
+// as long as there is room it is known from whom they came.
 func TestMergedEvents(t *testing.T) {
 	var e events
 	const extra = 10
 	r := row{state: 7, family: familyInet, sport: 80, dport: 4000, dst: [16]byte{10, 0, 0, 1}, hasAge: true}
+	client := group{peer: r.dst, port: 80, family: familyInet}
 	for i := range maxEvents + extra {
 		r.cookie++
 		e.add(&r, time.Duration(i)*time.Millisecond)
 	}
 	b := e.take(nil)
-	m := b.merged[80]
+	m := b.merged[client]
 	if len(b.list) != maxEvents || m.count != extra || m.at != (maxEvents+extra-1)*time.Millisecond {
-		t.Errorf("%d events, and merged %+v", len(b.list), m)
+		t.Errorf("%d events, and merged %+v", len(b.list), b.merged)
+	}
+	if got := client.addr(); got != netip.MustParseAddrPort("10.0.0.1:0") {
+		t.Errorf("the client is %s", got)
 	}
 
-	e.want(portsOf([]uint16{80}), true)
-	r.sport = 40000 // the pod's own
 	for range maxEvents {
 		e.add(&r, 0)
 	}
-	if b := e.take(nil); len(b.list) != maxEvents/2 || b.merged[40000].count != maxEvents/2 {
+	for i := range maxGroups + extra {
+		host.PutUint32(r.dst[:], uint32(i+1))
+		e.add(&r, time.Second)
+	}
+	b = e.take(nil)
+	if m := b.merged[group{port: 80}]; len(b.merged) != maxGroups+1 || m.count != extra || m.at != time.Second {
+		t.Errorf("%d groups, and of unknown peer %+v", len(b.merged), m)
+	}
+	if got := (group{port: 80}).addr(); got.IsValid() {
+		t.Errorf("an unknown peer is %s", got)
+	}
+
+	e.want(portsOf([]uint16{80}), true)
+	r.sport, r.dst = 40000, [16]byte{10, 0, 0, 1} // the pod's own
+	for range maxEvents {
+		e.add(&r, 0)
+	}
+	client.port = 40000
+	if b := e.take(nil); len(b.list) != maxEvents/2 || b.merged[client].count != maxEvents/2 {
 		t.Errorf("another port takes %d events", len(b.list))
 	}
 	e.want(portsOf([]uint16{80}), false)
 	e.add(&r, 0)
 	if b := e.take(nil); len(b.list) != 0 {
 		t.Errorf("unwanted: %+v", b.list)
+	}
+}
+
+// What another port's connections do costs no room, so that nothing is lost by
+// it, however little there is.
+func TestBusyNeighbour(t *testing.T) {
+	srv, neighbour := serve(t, nil), serve(t, answer(wait))
+	s := openedNetlink(t, ReceiveBuffer(1))
+	settled(t, s, srv.port)
+	s.events.pumping.Lock() // the reader is slow
+	for range 500 {
+		c := dial(t, "127.0.0.1", neighbour.port)
+		ask(t, c)
+		c.Close()
+	}
+	s.events.pumping.Unlock()
+	if list := look(t, s, srv.port); len(list) > 0 {
+		t.Errorf("the neighbour's: %+v", list)
+	}
+	// Asked about, it is heard of again, as is everybody when nobody is named.
+	for _, ports := range [][]uint16{{srv.port, neighbour.port}, nil} {
+		settled(t, s, ports...)
+		c := dial(t, "127.0.0.1", neighbour.port)
+		ask(t, c)
+		c.Close()
+		s.listeners.ports.add(neighbour.port, netip.IPv4Unspecified())
+		if list := look(t, s, ports...); count(list, Connection) != 1 {
+			t.Errorf("ports %v: %+v, want a connection", ports, list)
+		}
+	}
+}
+
+// A pod in which nothing happens is walked through once, at the start.
+func TestOneWalkWhereNothingCame(t *testing.T) {
+	needQuiet(t)
+	srv := serve(t, nil)
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	s := openedNetlink(t)
+	for range 3 {
+		if list := look(t, s, srv.port); len(list) > 0 {
+			t.Errorf("%+v", list)
+		}
+	}
+	if n := walksOf(s); n != 1 {
+		t.Errorf("%d walks, want 1", n)
 	}
 }
 

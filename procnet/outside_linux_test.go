@@ -110,6 +110,7 @@ func TestServerKeepalives(t *testing.T) {
 			echo(c)
 		})
 		ask(t, o.dial(t, srv.port))
+		time.Sleep(5 * clockStep) // what is closer to Open than that may count
 		s := open(t, which)
 		settled(t, s, srv.port)
 		segments := inSegs(t)

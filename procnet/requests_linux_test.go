@@ -50,6 +50,7 @@ func TestClientKeepalives(t *testing.T) {
 	srv := serve(t, nil)
 	c := dial(t, "127.0.0.1", srv.port)
 	ask(t, c)
+	time.Sleep(5 * clockStep) // what is closer to Open than that may count
 	s := open(t, "netlink")
 	settled(t, s, srv.port)
 	segments := inSegs(t)
