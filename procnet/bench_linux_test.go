@@ -1,90 +1,62 @@
 package procnet
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"strconv"
-	"syscall"
 	"testing"
+	"time"
 )
 
-// The benchmarks hold PROCNET_BENCH_CONNECTIONS connections open (1000), all on
-// one port. With 100,000 the process needs 200,000 files.
+// The benchmarks take PROCNET_SIZES connections, such as 0,1000,10000,100000: all
+// on the watched port, and again 1 in 100. TestCost prints the same as a table.
 
-// crowd opens the connections and returns their port.
-func crowd(b *testing.B) uint16 {
-	n := 1000
-	if v, err := strconv.Atoi(os.Getenv("PROCNET_BENCH_CONNECTIONS")); err == nil {
-		n = v
-	}
-	if want := uint64(2*n + 100); want > 1000 {
-		limit := syscall.Rlimit{Cur: want, Max: want}
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-			b.Skipf("needs %d open files: %v", want, err)
-		}
-	}
-	l, port := listen(b, net.ListenConfig{}, "tcp4", "0.0.0.0:0")
-	for i := range n {
-		// 28,000 client ports to an address
-		dial(b, fmt.Sprintf("127.0.0.%d", 1+i/20000), port)
-		c, err := l.Accept()
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { c.Close() })
-	}
-	return port
-}
-
-// BenchmarkLook is a look at everything, the gate open, without the wait for
-// late events.
+// BenchmarkLook is a look after traffic, by every method.
 func BenchmarkLook(b *testing.B) {
-	port := crowd(b)
-	s := openedNetlink(b)
-	settled(b, s, port)
-	ports := portsOf([]uint16{port})
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.connections(b.Context(), ports, func(Arrival) {}); err != nil {
-			b.Fatal(err)
-		}
-		s.known.sweep(0)
-	}
-}
-
-// BenchmarkQuietLook is a look while no segment comes.
-func BenchmarkQuietLook(b *testing.B) {
-	for _, which := range []string{"netlink", "proc"} {
-		b.Run(which, func(b *testing.B) {
-			needQuiet(b)
-			port := crowd(b)
-			s := open(b, which)
-			until(b, "the gate shuts", func() bool {
-				before := walksOf(s)
-				look(b, s, port)
-				return walksOf(s) == before
-			})
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := s.Arrivals(b.Context(), []uint16{port}, func(Arrival) {}); err != nil {
-					b.Fatal(err)
-				}
+	for _, where := range settings(b) {
+		b.Run(where.String(), func(b *testing.B) {
+			where.hold(b)
+			for _, m := range methods {
+				b.Run(m.name, func(b *testing.B) {
+					l, err := m.open(crowdPort)
+					if err != nil {
+						b.Skip("needs ", m.name, ": ", err)
+					}
+					defer l.close()
+					b.ReportAllocs()
+					before, looks := cpu(b), 0
+					for b.Loop() {
+						looks++
+						if _, err := l.look(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(cpu(b)-before)/float64(looks), "cpu-ns/op")
+				})
 			}
 		})
 	}
 }
 
-// BenchmarkTables is what a look costs the source "proc" if something moved.
-func BenchmarkTables(b *testing.B) {
-	port := crowd(b)
-	s := open(b, "proc").(*procSource)
-	ports := portsOf([]uint16{port})
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.survey(b.Context(), &survey{ports: ports}); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkQuietLook is a look while no segment comes.
+func BenchmarkQuietLook(b *testing.B) {
+	for _, where := range settings(b) {
+		b.Run(where.String(), func(b *testing.B) {
+			where.hold(b)
+			for _, which := range []string{"netlink", "proc"} {
+				b.Run(which, func(b *testing.B) {
+					s := open(b, which)
+					until(b, "the gate shuts", func() bool {
+						before := walksOf(s)
+						look(b, s, crowdPort)
+						return walksOf(s) == before
+					})
+					b.ReportAllocs()
+					for b.Loop() {
+						if err := s.Arrivals(b.Context(), []uint16{crowdPort}, func(Arrival) {}); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		})
 	}
 }
 
@@ -101,12 +73,31 @@ func BenchmarkTick(b *testing.B) {
 
 // BenchmarkQueued is a dump of the listeners.
 func BenchmarkQueued(b *testing.B) {
-	port := crowd(b)
-	s := openedNetlink(b)
+	for _, where := range settings(b) {
+		b.Run(where.String(), func(b *testing.B) {
+			where.hold(b)
+			s := openedNetlink(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Queued(b.Context(), []uint16{crowdPort}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEvent is what the end of a connection on a watched port costs.
+func BenchmarkEvent(b *testing.B) {
+	var e events
+	r := row{state: 7, family: familyInet, sport: 80, dport: 4000, dst: [16]byte{10, 0, 0, 1}, hasAge: true}
+	var spare []destroyed
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Queued(b.Context(), []uint16{port}); err != nil {
-			b.Fatal(err)
+		r.cookie++
+		e.add(&r, time.Second)
+		if r.cookie%1000 == 0 {
+			spare = e.take(spare).list
 		}
 	}
 }

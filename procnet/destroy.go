@@ -58,7 +58,8 @@ type merged struct {
 //
 // An event comes when the kernel frees a TCP socket, which is also when a
 // connection enters TIME_WAIT (sock_diag_broadcast_destroy in
-// net/core/sock_diag.c, from __sk_free). There is none for half-open ones.
+// net/core/sock_diag.c, from __sk_free). There is none for half-open ones, nor
+// for any while the kernel finds no memory to report it.
 type events struct {
 	mu     sync.Mutex
 	list   []destroyed

@@ -1,6 +1,7 @@
 package procnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,10 @@ type dumper struct {
 	received received
 }
 
-// received is the outcome of a recv. That it is no local variable saves
+// received is the outcome of a read. That it is no local variable saves
 // allocating it for each.
 type received struct {
 	n     int
-	from  unix.Sockaddr
 	err   error
 	ready func(fd uintptr) bool
 }
@@ -52,7 +52,7 @@ func openDumper() (*dumper, error) {
 	d := &dumper{buf: make([]byte, dumpBuffer)}
 	r := &d.received
 	r.ready = func(fd uintptr) bool {
-		r.n, r.from, r.err = unix.Recvfrom(int(fd), d.buf, unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+		r.n, r.err = unix.Read(int(fd), d.buf)
 		return !errors.Is(r.err, unix.EAGAIN) && !errors.Is(r.err, unix.EINTR)
 	}
 	return d, d.dial()
@@ -64,12 +64,25 @@ func (d *dumper) dial() error {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	raw, err := conn.SyscallConn()
+	if err == nil {
+		var refused error
+		err = raw.Control(func(fd uintptr) { refused = connectKernel(int(fd)) })
+		err = cmp.Or(err, refused)
+	}
 	if err != nil {
 		_ = conn.Close()
 		return fmt.Errorf("netlink: %w", err)
 	}
 	d.conn, d.raw = conn, raw
 	return nil
+}
+
+// connectKernel makes a netlink socket one that nobody but the kernel can send
+// to: netlink_getsockbyportid in net/netlink/af_netlink.c refuses others, since it
+// is connected to port 0. So what is read from it needs no look at its sender,
+// and no memory for that.
+func connectKernel(fd int) error {
+	return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 }
 
 func (d *dumper) Close() error {
@@ -182,29 +195,21 @@ func (d *dumper) exchange(ctx context.Context, kind uint16, body []byte, f func(
 	}
 }
 
-// receive reads what the kernel has ready: several messages at a time.
+// receive reads what the kernel has ready: several messages at a time. It makes
+// them fit into what was offered (netlink_dump); one that did not would be cut
+// off, which its length tells.
 func (d *dumper) receive() ([]byte, error) {
 	r := &d.received
-	readErr := d.raw.Read(r.ready)
+	err := d.raw.Read(r.ready)
 	switch {
-	case readErr != nil:
-		return nil, readErr
+	case err != nil:
+		return nil, err
 	case r.err != nil:
-		return nil, os.NewSyscallError("recvfrom", r.err)
+		return nil, os.NewSyscallError("read", r.err)
 	case r.n == 0:
 		return nil, errors.New("empty answer")
-	case r.n > len(d.buf):
-		return nil, fmt.Errorf("message of %d bytes, more than %d", r.n, len(d.buf))
-	case !fromKernel(r.from):
-		return nil, nil
 	}
 	return d.buf[:r.n], nil
-}
-
-// fromKernel tells the kernel's messages from those that a process sent.
-func fromKernel(from unix.Sockaddr) bool {
-	a, ok := from.(*unix.SockaddrNetlink)
-	return ok && a.Pid == 0
 }
 
 // parse hands on the rows in b, and reports whether that was the last of them.

@@ -1,6 +1,7 @@
 package procnet
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -43,7 +44,16 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// heap is how much of it is in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
 func TestKnownIsBounded(t *testing.T) {
+	before := heap()
 	k := newKnown()
 	k.begin()
 	for id := range uint64(maxKnown + 10) {
@@ -51,6 +61,11 @@ func TestKnownIsBounded(t *testing.T) {
 	}
 	if len(k.conns) != maxKnown {
 		t.Errorf("%d connections", len(k.conns))
+	}
+	took := heap() - before
+	t.Logf("%d connections take %.1f MiB, %.0f bytes each", maxKnown, float64(took)/(1<<20), float64(took)/maxKnown)
+	if took > 10<<20 {
+		t.Error("more than the documentation says")
 	}
 	if _, ok := k.mark(maxKnown+5, 0, 80, true); ok {
 		t.Error("one that found no room is known")

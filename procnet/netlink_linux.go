@@ -14,6 +14,9 @@ import (
 // rule, 26 ms under load.
 const lateEvents = 50 * time.Millisecond
 
+// maxRepeats is how often a look repeats a dump that has missed connections.
+const maxRepeats = 3
+
 // netlinkSource is the source "netlink". Connections that die report themselves
 // through the destroy groups; those that live are asked, once a look, when they
 // last received data; and while the gate is shut not even that.
@@ -110,9 +113,15 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 	}
 	// A dump goes on behind the same number of sockets of a bucket where it
 	// had to stop, so it can miss one if another has left the bucket meanwhile
-	// (inet_diag_dump_icsk in net/ipv4/inet_diag.c). One that is known and has
-	// neither been shown nor reported its end was missed.
-	if !s.lost && s.known.missed(watched) {
+	// (inet_diag_dump_icsk in net/ipv4/inet_diag.c, tcp_diag_dump in
+	// net/ipv4/tcp_diag.c of newer kernels). One that is known and has neither
+	// been shown nor reported its end was missed, or the kernel had no memory to
+	// report it.
+	for n := 0; !s.lost && s.known.missed(watched); n++ {
+		if n == maxRepeats {
+			yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Count: 1})
+			break
+		}
 		if err := s.survey(ctx, watched, yield); err != nil {
 			return err
 		}

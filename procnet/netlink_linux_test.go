@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func openedNetlink(t testing.TB, opts ...Option) *netlinkSource {
@@ -102,6 +104,8 @@ func TestBusyNeighbour(t *testing.T) {
 		t.Errorf("the neighbour's: %+v", list)
 	}
 	// Asked about, it is heard of again, as is everybody when nobody is named.
+	s = openedNetlink(t)
+	settled(t, s, srv.port)
 	for _, ports := range [][]uint16{{srv.port, neighbour.port}, nil} {
 		settled(t, s, ports...)
 		c := dial(t, "127.0.0.1", neighbour.port)
@@ -127,6 +131,49 @@ func TestOneWalkWhereNothingCame(t *testing.T) {
 	}
 	if n := walksOf(s); n != 1 {
 		t.Errorf("%d walks, want 1", n)
+	}
+}
+
+// While no connection ends, the reader sleeps.
+func TestReaderSleeps(t *testing.T) {
+	needQuiet(t)
+	s := openedNetlink(t)
+	pumps := func() int {
+		s.events.pumping.Lock()
+		defer s.events.pumping.Unlock()
+		return s.events.pumps
+	}
+	look(t, s) // what ended in the tests before has been heard of
+	time.Sleep(2 * gathering * time.Millisecond)
+	before := pumps()
+	time.Sleep(10 * gathering * time.Millisecond)
+	if n := pumps() - before; n > 0 {
+		t.Errorf("it has read %d times for nothing", n)
+	}
+}
+
+// Nobody but the kernel can tell the source anything, not even root.
+func TestOnlyTheKernelIsHeard(t *testing.T) {
+	s := openedNetlink(t)
+	sockets := map[string]int{"subscriber": s.events.fd}
+	if err := s.dumper.raw.Control(func(fd uintptr) { sockets["dumper"] = int(fd) }); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range sockets {
+		addr, err := unix.Getsockname(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		forged := make([]byte, headerLen)
+		host.PutUint32(forged, headerLen)
+		if err := unix.Sendto(fd, forged, 0, addr); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) {
+			t.Errorf("a forged message to the %s: %v", name, err)
+		}
 	}
 }
 

@@ -13,16 +13,31 @@ import (
 // TCP_TIMEWAIT_LEN in include/net/tcp.h.
 const timeWait = 60 * time.Second
 
+// sparing is how many times longer than it took the last pass through the tables
+// counts as recent: data on connections that are known to be open is then reported
+// without another. So that costs 5% of a core at most, however long the tables.
+const sparing = 20
+
 // procSource is the source "proc". Counters of the whole namespace, read on a
 // tick, tell whether anything came and when: PassiveOpens counts connections
 // exactly, InSegs less TCPPureAcks counts the segments that carry data, open or
 // close a connection. The tables, read when somebody asks and something moved,
 // tell whose connections those were, as far as they are still there.
 //
-// Every connection counts, however short: of 1,000 that live for less than a
-// millisecond it reports 1,000, whoever closes them. Times are exact to a tick,
-// and always the later end of it. A connection that the server closed has a name
-// and the time of its close; one that the client closed or reset is anonymous.
+// Every connection counts, however short: of 2,500 that live for less than a
+// millisecond, at 5,000 a second, it reports 2,500, whoever closes or resets them
+// and also if nobody accepts them (TestEveryConnection). Times are exact to a
+// tick, and always the later end of it: in 200 trials that ended at random with a
+// window of 500 ms, lull ended 505 to 740 ms after the last arrival began
+// (TestTrials). A connection that the server closed has a name and the time of its
+// close; one that the client closed or reset is anonymous. All that is open has a
+// name, but which of them a request came on is not known.
+//
+// A pass through the tables takes 4 ms and 2 to 3 µs a row (TestCost). Requests on
+// connections that are known to be open are reported without one while the last is
+// recent (sparing): with 200,000 rows and a window of 5 s, waiting for those takes 3%
+// of a core. Where new connections keep coming, to whatever port, there is a pass
+// for each look, and that takes 10% (TestWaiting).
 //
 // What it can't know it takes for the watched ports':
 //   - a connection to another port that was gone before the look, unless the
@@ -46,6 +61,10 @@ type procSource struct {
 	ports  listening
 	known  *known
 	queues map[uint16]Queue // as of the last look at the tables
+
+	looked   bool          // the last call was Arrivals
+	surveyed time.Duration // when the last pass through the tables ended
+	took     time.Duration // and how long it took
 
 	asked    *portSet    // the ports of the last call; nil: none so far
 	before   sample      // taken before the last look at the tables
@@ -79,6 +98,7 @@ func (s *procSource) Close() error { return s.sampler.Close() }
 func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Arrival)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looked = true
 	before, err := s.sampler.tick()
 	if err != nil {
 		return fmt.Errorf("proc: %w", err)
@@ -94,6 +114,14 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 	}
 	carriers, youngest := s.known.open(watched)
 	peer := s.peers[0].and(s.peers[1])
+	request := func(at time.Duration) {
+		yield(Arrival{At: s.base.Add(at), Kind: Request, Opened: s.base.Add(youngest), Peer: peer.endpoint(), Count: 1})
+	}
+	if carriers > 0 && before.opens == last.opens && !s.halfOpen && before.at-s.surveyed < sparing*s.took {
+		request(before.dataAt)
+		s.before.moves = before.moves
+		return ctx.Err()
+	}
 	now := survey{ports: watched, auto: len(ports) == 0, since: last.at, yield: yield}
 	if err := s.survey(ctx, &now); err != nil {
 		return err
@@ -109,9 +137,7 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 		s.before.opens = after.opens
 	}
 	if carriers > 0 && after.moves != last.moves {
-		yield(Arrival{
-			At: s.base.Add(after.dataAt), Kind: Request, Opened: s.base.Add(youngest), Peer: peer.endpoint(), Count: 1,
-		})
+		request(after.dataAt)
 	}
 	return nil
 }
@@ -158,7 +184,8 @@ func (s *procSource) opened(now *survey, after sample, grown []opening, yield fu
 }
 
 // Queued reads the tables only if a connection may be waiting: queues that were
-// empty have stayed so while no segment came.
+// empty have stayed so while no segment came. Right after Arrivals it tells what
+// that has seen: what came in between is for the next look.
 func (s *procSource) Queued(ctx context.Context, ports []uint16) ([]Queue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,11 +193,12 @@ func (s *procSource) Queued(ctx context.Context, ports []uint16) ([]Queue, error
 	if err != nil {
 		return nil, fmt.Errorf("proc: %w", err)
 	}
-	waiting := false
+	waiting, looked := false, s.looked
+	s.looked = false
 	for _, q := range s.queues {
 		waiting = waiting || q.Len > 0
 	}
-	if waiting || now.opens != s.before.opens || now.moves != s.before.moves {
+	if waiting || !looked && (now.opens != s.before.opens || now.moves != s.before.moves) {
 		if err := s.listeners(ctx); err != nil {
 			return nil, err
 		}

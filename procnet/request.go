@@ -1,9 +1,11 @@
 package procnet
 
 // A dump is asked for in one of two ways. SOCK_DIAG_BY_FAMILY takes one address
-// family; the older TCPDIAG_GETSOCK, which ss uses to this day, dumps both in
-// one walk of the hash (inet_diag_dump_compat in net/ipv4/inet_diag.c asks for
-// AF_UNSPEC), which halves the cost of a look.
+// family; the older TCPDIAG_GETSOCK dumps both in one walk of the hash
+// (inet_diag_dump_compat in net/ipv4/inet_diag.c asks for AF_UNSPEC). Where few of
+// the connections are on the ports, that halves the cost of a look. Kernels have
+// had it since long before the destroy groups, and ss falls back to it
+// (inet_show_netlink in iproute2's misc/ss.c); lull falls back the other way.
 
 // maxFilterPorts bounds the filter that the kernel runs for every socket of the
 // namespace. With more ports the rows are filtered here.

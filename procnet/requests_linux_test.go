@@ -180,3 +180,56 @@ func TestManyPorts(t *testing.T) {
 		}
 	})
 }
+
+// Where a pass through the tables is expensive, requests on connections that are
+// known to be open are reported without one. Anything else is not.
+func TestProcSparesPasses(t *testing.T) {
+	needQuiet(t)
+	srv := serve(t, nil)
+	c := dial(t, "127.0.0.1", srv.port)
+	ask(t, c)
+	s := open(t, "proc").(*procSource)
+	settled(t, s, srv.port)
+	s.took = time.Hour
+	reads := walksOf(s)
+	for range 3 {
+		before := time.Now()
+		ask(t, c)
+		if list := look(t, s, srv.port); count(list, Request) != 1 || newest(list).Before(before) {
+			t.Errorf("a request: %+v", list)
+		}
+		checkQueue(t, s, srv.port, 0)
+	}
+	if n := walksOf(s) - reads; n > 0 {
+		t.Errorf("%d passes through the tables, want 0", n)
+	}
+	before := time.Now()
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	if list := look(t, s, srv.port); count(list, Connection) != 1 || newest(list).Before(before) {
+		t.Errorf("a connection: %+v", list)
+	}
+	if n := walksOf(s) - reads; n != 1 {
+		t.Errorf("%d passes through the tables, want 1", n)
+	}
+}
+
+// The accept queues are those of the look that went before, however busy it is.
+func TestProcLooksOnce(t *testing.T) {
+	needQuiet(t)
+	srv := serve(t, nil)
+	s := open(t, "proc").(*procSource)
+	settled(t, s, srv.port)
+	reads := walksOf(s)
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	look(t, s, srv.port)
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	checkQueue(t, s, srv.port, 0)
+	if n := walksOf(s) - reads; n != 1 {
+		t.Errorf("%d passes through the tables, want 1", n)
+	}
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	checkQueue(t, s, srv.port, 0)
+	if n := walksOf(s) - reads; n != 2 {
+		t.Errorf("%d passes through the tables, want 2: nobody has looked since", n)
+	}
+}

@@ -41,6 +41,7 @@ type fresh struct {
 
 // survey goes through the tables.
 func (s *procSource) survey(ctx context.Context, v *survey) error {
+	began := time.Since(s.base)
 	s.known.begin()
 	for pass := 1; pass == 1 || v.grew && pass == 2; pass++ {
 		v.skipped, v.grew = false, false
@@ -59,6 +60,8 @@ func (s *procSource) survey(ctx context.Context, v *survey) error {
 	// A pass can miss a row, so one is forgotten only after two.
 	s.known.sweep(1)
 	s.halfOpen = v.halfOpen
+	s.surveyed = time.Since(s.base)
+	s.took = s.surveyed - began
 	s.peers = [2]soleAddr{v.peer, s.peers[0]}
 	return nil
 }

@@ -74,23 +74,36 @@ func (t *tables) table(ctx context.Context, name string, f func(*tableRow)) erro
 		return err
 	}
 	defer file.Close()
-	if err := parseTable(io.LimitReader(cancellable{ctx, file}, maxTable), t.buf, &t.line, f); err != nil {
+	if err := parseTable(io.LimitReader(&tableFile{ctx: ctx, file: file}, maxTable), t.buf, &t.line, f); err != nil {
 		return fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return nil
 }
 
-// cancellable is a reader that ends with its context.
-type cancellable struct {
-	context.Context
-	io.Reader
+// tableFile reads a table to its end, which is the first read that is short. The
+// kernel fills a page as long as there are rows (seq_read_iter in fs/seq_file.c).
+// Asked for more at the end, it goes through the table once again and gives what
+// has been added meanwhile (tcp_seq_start in net/ipv4/tcp_ipv4.c): in a long table
+// that grows there would always be more.
+type tableFile struct {
+	ctx  context.Context
+	file io.Reader
+	over bool
 }
 
-func (c cancellable) Read(b []byte) (int, error) {
-	if err := c.Err(); err != nil {
+// maxRow is longer than any row.
+const maxRow = 512
+
+func (t *tableFile) Read(b []byte) (int, error) {
+	if err := t.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return c.Reader.Read(b)
+	if t.over {
+		return 0, io.EOF
+	}
+	n, err := t.file.Read(b)
+	t.over = n < min(len(b), os.Getpagesize())-maxRow
+	return n, err
 }
 
 // parseTable reads a table as tcp4_seq_show and tcp6_seq_show print it

@@ -83,6 +83,33 @@ func TestParseTableInPieces(t *testing.T) {
 	}
 }
 
+// growing is a table as the kernel gives it: pages of rows and then the end, but
+// one who goes on reading finds that more have come.
+type growing struct{ full, reads int }
+
+func (g *growing) Read(b []byte) (int, error) {
+	g.reads++
+	rows := 27 // a page of them
+	if g.reads > g.full {
+		rows = 3
+	}
+	return copy(b, strings.Repeat(fmt.Sprintf("%-149s\n", "   0: 0100007F:1F90 0100007F:D431 06 00000000:00000000 03:00001770"), rows)), nil
+}
+
+func TestGrowingTable(t *testing.T) {
+	for _, full := range []int{0, 1, 100} {
+		g, rows := &growing{full: full}, 0
+		err := parseTable(&tableFile{ctx: t.Context(), file: g}, make([]byte, tableBuffer), new(tableRow), func(*tableRow) {
+			if rows++; rows > 27*(full+1) {
+				t.Fatal("it has no end")
+			}
+		})
+		if want := 27*full + 3 - 1; err != nil || rows != want || g.reads != full+1 {
+			t.Errorf("%d pages: %d rows, want %d, in %d reads, %v", full, rows, want, g.reads, err)
+		}
+	}
+}
+
 func TestParseTableErrors(t *testing.T) {
 	const good = "   0: 0100007F:1F90 0100007F:D431 06 00000000:00000000 03:00001770 0\n"
 	tests := map[string]string{
