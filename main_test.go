@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -10,18 +9,29 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"lull/testdata/markdown"
+	"lull/testdata/ownnet"
 )
 
-var update = flag.Bool("update", false, "write the README's flag table anew")
+var update = flag.Bool("update", false, "write the generated parts of the READMEs anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lull": main})
+	run := func() int {
+		testscript.Main(m, map[string]func(){"lull": main})
+		return 0
+	}
+	if filepath.Base(os.Args[0]) == "lull" { // run by a script, whose namespace it shares
+		run()
+	}
+	os.Exit(ownnet.Run(run))
 }
 
 // TestScripts runs the command line's specification, testdata/script: each file
@@ -97,25 +107,12 @@ func checkStory(ts *testscript.TestScript, neg bool, args []string) {
 
 // TestReadme holds the README's flag table to the flags.
 func TestReadme(t *testing.T) {
-	const begin, end = "<!-- flags: go test . -run TestReadme -update -->\n", "<!-- /flags -->"
-	readme, err := os.ReadFile("README.md")
+	same, err := markdown.Section("README.md", "flags", flagTable(t), *update)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := bytes.Cut(readme, []byte(begin))
-	_, after, ok2 := bytes.Cut(rest, []byte(end))
-	if !ok || !ok2 {
-		t.Fatalf("README.md lacks the lines %q and %q", begin, end)
-	}
-	want := bytes.Join([][]byte{before, []byte(begin), []byte(flagTable(t)), []byte(end), after}, nil)
-	if bytes.Equal(readme, want) {
-		return
-	}
-	if !*update {
-		t.Fatal("README.md: the flag table is stale: go test . -run TestReadme -update")
-	}
-	if err := os.WriteFile("README.md", want, 0o644); err != nil {
-		t.Fatal(err)
+	if !same && !*update {
+		t.Error("README.md: the flag table is stale: go test . -run TestReadme -update")
 	}
 }
 
