@@ -65,22 +65,31 @@ func TestOutcome(t *testing.T) {
 }
 
 // TestLooks counts what a wait costs: a look a window, and three to learn which
-// connections are open when the pod leaves rotation.
+// connections are open when the pod leaves rotation. By hand there is none to
+// leave, and one tells the sockets what is watched.
 func TestLooks(t *testing.T) {
 	for name, tt := range map[string]struct {
-		loads []load
-		looks int
-		held  time.Duration
+		byHand bool
+		loads  []load
+		looks  int
+		held   time.Duration
 	}{
-		"no traffic":          {nil, 4, 5060 * time.Millisecond},
-		"ten a second, 12 s":  {[]load{clients(0, 12_000, 100)}, 6, 17 * time.Second},
-		"1,000 a second, 9 s": {[]load{clients(0, 9_000, 1)}, 6, 14 * time.Second},
+		"no traffic":           {false, nil, 4, 5060 * time.Millisecond},
+		"ten a second, 12 s":   {false, []load{clients(0, 12_000, 100)}, 6, 17 * time.Second},
+		"1,000 a second, 9 s":  {false, []load{clients(0, 9_000, 1)}, 6, 14 * time.Second},
+		"no traffic, by hand":  {true, nil, 2, 5 * time.Second},
+		"ten a second by hand": {true, []load{clients(0, 12_000, 100)}, 5, 17 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				kernel := &sockets{start: start, asked: start, loads: tt.loads}
-				o := defaults().Run(t.Context(), &cluster{start: start, turns: removed(nil)}, kernel)
+				policy := defaults()
+				var c wait.Cluster = &cluster{start: start, turns: removed(nil)}
+				if tt.byHand {
+					policy.InPod, c = false, nil
+				}
+				o := policy.Run(t.Context(), c, kernel)
 				if o.Held != tt.held || kernel.looks != tt.looks {
 					t.Errorf("held for %v with %d looks, want %v with %d", o.Held, kernel.looks, tt.held, tt.looks)
 				}

@@ -14,7 +14,7 @@ const lastLook = 300 * time.Millisecond
 // stamps is when looks learn which connections are open, after the pod left
 // rotation: a connection's age is known no better than from the look that first
 // saw it. kube-proxy follows in one to two seconds, and with it whoever connects
-// through it.
+// through it. The first one also tells the sockets which ports are watched.
 var stamps = []time.Duration{0, time.Second, 2 * time.Second}
 
 // run is one wait on its way.
@@ -112,11 +112,12 @@ func (r *run) stamp() (time.Time, bool) {
 	if r.sockets == nil || r.left.IsZero() {
 		return time.Time{}, false
 	}
-	if r.cluster != nil {
-		for _, after := range stamps {
-			if t := r.left.Add(after); r.looked.Before(t) {
-				return t, true
-			}
+	for _, after := range stamps {
+		if t := r.left.Add(after); r.looked.Before(t) {
+			return t, true
+		}
+		if r.cluster == nil && !r.InPod {
+			break // nobody is told to go elsewhere
 		}
 	}
 	last := latest(r.deadline().Add(-lastLook), r.left)
