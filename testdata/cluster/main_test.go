@@ -68,7 +68,11 @@ func cluster(t *testing.T) *node.Node {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.node == nil && shared.err == nil {
-		shared.node, shared.err = node.Up(context.Background(), node.Options{Say: say})
+		o := node.Options{Say: say}
+		if limit, ok := t.Deadline(); ok {
+			o.Built = limit.Add(-time.Minute)
+		}
+		shared.node, shared.err = node.Up(context.Background(), o)
 	}
 	switch {
 	case shared.err == nil:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 )
 
 // ErrUnavailable wraps every reason why this machine can't run a node: tests skip on it.
@@ -43,8 +44,14 @@ func Require(ctx context.Context) error {
 	return Install(ctx, needs)
 }
 
+// installing: apt-get refuses to run twice at a time.
+var installing sync.Mutex
+
 // Install installs the Debian packages of the programs that are missing. Errors wrap ErrUnavailable.
+// Scenarios may call it at the same time.
 func Install(ctx context.Context, programs map[string]string) error {
+	installing.Lock()
+	defer installing.Unlock()
 	names, packages := missing(programs)
 	if len(names) == 0 {
 		return nil

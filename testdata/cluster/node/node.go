@@ -49,6 +49,8 @@ const (
 type Options struct {
 	Proxy string                           // kube-proxy's mode: "nftables" (also for "") or "iptables"
 	Say   func(format string, args ...any) // progress; may be nil
+	// Built is when everything must have been built, which takes minutes the first time. Zero: never.
+	Built time.Time
 }
 
 // Node is a running node. It belongs to this process: when the process ends, in whatever way, so
@@ -110,7 +112,7 @@ func (n *Node) takeLock(ctx context.Context) error {
 }
 
 func (n *Node) up(ctx context.Context) error {
-	if err := Build(ctx, n.Say); err != nil {
+	if err := n.build(ctx); err != nil {
 		return err
 	}
 	if err := sweep(n.paths); err != nil {
@@ -132,6 +134,20 @@ func (n *Node) up(ctx context.Context) error {
 	n.logs = keepLogs(n.paths)
 	n.Say("node up in %.1f s", time.Since(started).Seconds())
 	return nil
+}
+
+// build builds in the time that there is for it.
+func (n *Node) build(ctx context.Context) error {
+	if n.Built.IsZero() {
+		return Build(ctx, n.Say)
+	}
+	ctx, cancel := context.WithDeadline(ctx, n.Built)
+	defer cancel()
+	err := Build(ctx, n.Say)
+	if ctx.Err() != nil {
+		return fmt.Errorf("building takes longer than go test's time limit: run it again, it goes on where it stopped, or give it -timeout 60m: %w", ctx.Err())
+	}
+	return err
 }
 
 // Down ends the node and removes its state. It is safe to call more than once.
