@@ -40,7 +40,7 @@ type Source interface {
 	// An error means that the answer is incomplete: what was yielded is true,
 	// but there may be more. ctx's error is returned if it ends first.
 	//
-	// A call costs 0.1 ms while no segment reaches the namespace. Otherwise
+	// A call costs 0.2 ms while no segment reaches the namespace. Otherwise
 	// it makes the kernel walk the machine's connection hash (below 1 ms, and 1.5
 	// to 2 µs for each connection on the ports; proc: 4 ms, and 2 to 3 µs for each
 	// of the namespace), and with netlink it waits 50 ms for events that are late.
