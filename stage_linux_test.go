@@ -96,7 +96,7 @@ func binary(t *testing.T) string {
 		t.Skip("needs a network namespace of its own")
 	}
 	path := filepath.Join(t.TempDir(), "lull")
-	c := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
+	c := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, ".")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
