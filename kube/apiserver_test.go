@@ -269,20 +269,21 @@ func (s *apiServer) serializer(r *http.Request) runtime.SerializerInfo {
 	return info
 }
 
-func (s *apiServer) encoder(info runtime.SerializerInfo, obj runtime.Object) runtime.Encoder {
+// encode writes a copy of obj: while it works an encoder sets the kind in what it is given.
+func (s *apiServer) encode(info runtime.SerializerInfo, obj runtime.Object, to io.Writer) error {
 	gv := corev1.SchemeGroupVersion
 	switch obj.(type) {
 	case *discoveryv1.EndpointSlice, *discoveryv1.EndpointSliceList:
 		gv = discoveryv1.SchemeGroupVersion
 	}
-	return s.codecs.EncoderForVersion(info.Serializer, gv)
+	return s.codecs.EncoderForVersion(info.Serializer, gv).Encode(obj.DeepCopyObject(), to)
 }
 
 func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, code int, obj runtime.Object) {
 	info := s.serializer(r)
 	w.Header().Set("Content-Type", info.MediaType)
 	w.WriteHeader(code)
-	s.encoder(info, obj).Encode(obj, w)
+	_ = s.encode(info, obj, w) // an error means that the client is gone
 }
 
 // matching returns what the selectors of a request let through.

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"lull/kube"
 )
 
 func (s *apiServer) serveWatch(w http.ResponseWriter, r *http.Request, resource string) {
@@ -100,7 +102,7 @@ func (s *apiServer) newStream(w http.ResponseWriter, r *http.Request) *stream {
 
 func (o *stream) encode(kind watch.EventType, obj runtime.Object) []byte {
 	var inner, outer bytes.Buffer
-	if err := o.s.encoder(o.info, obj).Encode(obj, &inner); err != nil {
+	if err := o.s.encode(o.info, obj, &inner); err != nil {
 		panic(err)
 	}
 	event := &metav1.WatchEvent{Type: string(kind), Object: runtime.RawExtension{Raw: inner.Bytes()}}
@@ -121,6 +123,21 @@ func (o *stream) half() {
 	whole.frame.Write(o.encode(watch.Modified, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "half"}}))
 	o.w.Write(frame.Bytes()[:frame.Len()/2])
 	o.w.(http.Flusher).Flush()
+}
+
+// The server itself, from many at once: what it stores it only reads.
+func TestAPIServerAnswersManyAtOnce(t *testing.T) {
+	t.Parallel()
+	s, flip := rotating(t)
+	var watchers []*kube.Watcher
+	for range 16 {
+		watchers = append(watchers, watching(t, s.config(), me, kube.Options{}))
+	}
+	eventually(t, "all watches", func() bool { return s.open() == 2*len(watchers) })
+	flip(false)
+	for _, w := range watchers {
+		await(t, w, "out of rotation", inRotation(false))
+	}
 }
 
 // wire carries connections to a server. Frozen, it accepts them and moves no
