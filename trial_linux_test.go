@@ -49,13 +49,15 @@ func TestTrials(t *testing.T) {
 		t.Run(source, func(t *testing.T) {
 			var mu sync.Mutex
 			var after, lateness []time.Duration
+			var again int // trials in which lull was late
 			var group sync.WaitGroup
 			turn := make(chan uint64)
 			for range 6 { // they wait more than they work
 				group.Go(func() {
 					for seed := range turn {
-						v := conduct(t, trial{Lull: path, Source: source, Seed: seed, Quiet: 500 * time.Millisecond})
+						v, lates := conduct(t, trial{Lull: path, Source: source, Seed: seed, Quiet: 500 * time.Millisecond})
 						mu.Lock()
+						again += min(lates, 1)
 						after, lateness = append(after, v.After), append(lateness, v.Late)
 						mu.Unlock()
 					}
@@ -71,31 +73,41 @@ func TestTrials(t *testing.T) {
 			if len(after) != n {
 				t.Fatalf("%d trials, want %d", len(after), n)
 			}
-			t.Logf("%s: %d trials, window 500 ms: lull ended %d to %d ms after the last arrival began (median %d), and at most %d ms later than the window after all was over",
-				source, n, after[0].Milliseconds(), after[n-1].Milliseconds(), after[n/2].Milliseconds(), lateness[n-1].Milliseconds())
+			t.Logf("%s: %d trials, window 500 ms: lull ended %d to %d ms after the last arrival began (median %d), and at most %d ms later than the window after all was over; held again because it was late: %d",
+				source, n, after[0].Milliseconds(), after[n-1].Milliseconds(), after[n/2].Milliseconds(), lateness[n-1].Milliseconds(), again)
+			if again > n/4 {
+				t.Errorf("%s: late in %d of %d trials", source, again, n)
+			}
 		})
 	}
 }
 
-// conduct makes one trial count. One in which the traffic itself paused for half
-// the window, because the machine did, says nothing and is held anew.
-func conduct(t *testing.T, x trial) (v verdict) {
-	for try := range 5 {
-		x.Seed += uint64(try) << 32
+// conduct makes one trial count, and tells how often lull was late in it. One in
+// which the traffic itself paused for half the window, because the machine did,
+// says nothing. Nor does one late exit: where no CPU is free the kernel may take
+// seconds to end a process. Lateness that is lull's own comes back.
+func conduct(t *testing.T, x trial) (v verdict, lates int) {
+	const tooMany = 3
+	for range 8 {
 		v = perform[verdict](t, "trial", x)
-		if v.Gap < x.Quiet/2 {
-			break
+		switch {
+		case v.Gap >= x.Quiet/2:
+			x.Seed += 1 << 32
+			continue
+		case v.After < x.Quiet:
+			t.Errorf("%s, seed %d: ended %s after what arrived last, before its window of %s: %s; did %v", x.Source, x.Seed, v.After, x.Quiet, v.Reason, v.Did)
+		case v.Late > late+v.Stalls:
+			lates++
+			t.Logf("%s, seed %d: ended %s later than its window (the machine stood still for %s): %s; did %v", x.Source, x.Seed, v.Late, v.Stalls, v.Reason, v.Did)
+			if lates < tooMany {
+				continue
+			}
+			t.Errorf("%s, seed %d: late %d times", x.Source, x.Seed, lates)
 		}
+		return v, lates
 	}
-	switch {
-	case v.Gap >= x.Quiet/2:
-		t.Errorf("%s, seed %d: the machine stood still in each try", x.Source, x.Seed)
-	case v.After < x.Quiet:
-		t.Errorf("%s, seed %d: ended %s after what arrived last, before its window of %s: %s; did %v", x.Source, x.Seed, v.After, x.Quiet, v.Reason, v.Did)
-	case v.Late > late+v.Stalls:
-		t.Errorf("%s, seed %d: ended %s later than its window (the machine stood still for %s): %s; did %v", x.Source, x.Seed, v.Late, v.Stalls, v.Reason, v.Did)
-	}
-	return v
+	t.Errorf("%s, seed %d: the machine stood still in each try", x.Source, x.Seed)
+	return v, lates
 }
 
 // run is the trial, on its stage.
