@@ -187,6 +187,26 @@ func TestOtherPorts(t *testing.T) {
 	})
 }
 
+// After explicit ports, all ports are asked about for the first time.
+func TestNobodyNamedAfterSome(t *testing.T) {
+	both(t, func(t *testing.T, which string) {
+		needQuiet(t)
+		mine := serve(t, nil)
+		l, other := listen(t, net.ListenConfig{}, "tcp", "[::]:0")
+		serveOn(t, l, nil)
+		s := open(t, which)
+		settled(t, s, mine.port)
+		c := dial(t, "127.0.0.1", other)
+		ask(t, c)
+		c.Close()
+		list := look(t, s)
+		if count(list, Lost) != 1 || list[0].Port != other {
+			t.Errorf("%+v, want port %d lost", list, other)
+		}
+		settled(t, s)
+	})
+}
+
 func TestPortsByThemselves(t *testing.T) {
 	both(t, func(t *testing.T, which string) {
 		needQuiet(t)

@@ -56,10 +56,10 @@ type merged struct {
 
 // events is what the destroy groups said since the last look.
 //
-// An event comes when the kernel frees a TCP socket, which is also when a
-// connection enters TIME_WAIT (sock_diag_broadcast_destroy in
-// net/core/sock_diag.c, from __sk_free). There is none for half-open ones, nor
-// for any while the kernel finds no memory to report it.
+// An event comes when the kernel frees a TCP socket (sock_diag_broadcast_destroy
+// in net/core/sock_diag.c, from __sk_free): when the app has closed it, and the
+// connection has ended or entered TIME_WAIT. There is none for half-open ones,
+// nor for any while the kernel finds no memory to report it.
 type events struct {
 	mu     sync.Mutex
 	list   []destroyed
@@ -117,10 +117,11 @@ func (e *events) add(r *row, now time.Duration) {
 		at: arrived(r, now), cookie: r.cookie,
 		peer: r.dst, port: r.sport, dport: r.dport, family: r.family,
 	}
-	// A connection that was reset by its own side, or closed with the listener
-	// before it was accepted, has been through tcp_disconnect (net/ipv4/tcp.c):
-	// the peer's port and all times are zeroed, its address is not. Without an
-	// address it was never connected: a listener.
+	// A connection that its own side has reset on purpose (SO_LINGER with 0), or
+	// that was closed with the listener before it was accepted, has been through
+	// tcp_disconnect (net/ipv4/tcp.c): the peer's port and the time of its data
+	// are zeroed, its address is not. Without an address it was never connected:
+	// a listener.
 	if d.dport == 0 {
 		if address(d.family, d.peer).IsUnspecified() {
 			return

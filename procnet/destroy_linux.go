@@ -98,11 +98,18 @@ func (s *subscriber) want(ports *portSet, others bool) {
 	if slices.Equal(list, s.filtered) {
 		return
 	}
-	s.filtered = list
 	s.pumping.Lock()
 	defer s.pumping.Unlock()
-	// A refusal only means that what comes is sorted here.
-	_ = filterEvents(s.fd, list)
+	// The old filter goes first: if the kernel has no memory for the new one, it
+	// would drop what is wanted now. Without any, what comes is sorted here.
+	s.filtered = nil
+	if err := filterEvents(s.fd, nil); err != nil {
+		s.fail(fmt.Errorf("destroy events: %w", os.NewSyscallError("setsockopt", err)))
+		return
+	}
+	if filterEvents(s.fd, list) == nil {
+		s.filtered = list
+	}
 }
 
 // Close ends the goroutine.

@@ -44,7 +44,7 @@ const (
 
 // timerTimeWait is idiag_timer of a socket that is closed but for a small
 // struct inet_timewait_sock: inet_twsk_diag_fill in net/ipv4/inet_diag.c, which
-// gives such a socket a cookie of its own and no tcp_info.
+// gives no tcp_info. Its cookie may be the connection's or another.
 const timerTimeWait = 3
 
 // message is one netlink message inside a receive buffer.

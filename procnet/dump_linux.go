@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// dumpBuffer is what the kernel fills per recv at most: netlink_dump in
+	// dumpBuffer is what the kernel fills per recv at most: netlink_recvmsg in
 	// net/netlink/af_netlink.c.
 	dumpBuffer = 32 << 10
 
 	// dumpTimeout ends a dump that has stopped coming. The kernel makes it
-	// inside recv, so this is for sandboxes that only look like one.
+	// inside send and recv, so this is for sandboxes that only look like one.
 	dumpTimeout = 10 * time.Second
 )
 
@@ -80,7 +80,8 @@ func (d *dumper) dial() error {
 // connectKernel makes a netlink socket one that nobody but the kernel can send
 // to: netlink_getsockbyportid in net/netlink/af_netlink.c refuses others, since it
 // is connected to port 0. So what is read from it needs no look at its sender,
-// and no memory for that.
+// and no memory for that. A multicast to the destroy groups takes CAP_NET_ADMIN
+// (netlink_sendmsg), and who has that can do worse.
 func connectKernel(fd int) error {
 	return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 }

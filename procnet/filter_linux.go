@@ -1,6 +1,10 @@
 package procnet
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // portFrame is where a destroy event has the local port: idiag_sport of the
 // struct inet_diag_msg behind the header, in network order.
@@ -12,7 +16,11 @@ const portFrame = headerLen + 4
 // room in the receive buffer and wakes nobody. No privilege is needed.
 func filterEvents(fd int, ports []uint16) error {
 	if len(ports) == 0 {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		if errors.Is(err, unix.ENOENT) {
+			return nil // there was none
+		}
+		return err
 	}
 	code := eventFilter(ports)
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]})

@@ -37,7 +37,8 @@ func (g *gate) Close() error {
 }
 
 // shut reports, at now, whether a dump would show nothing new. It must be asked
-// before each dump.
+// before the first dump of each look; what comes after that moves InSegs for the
+// next look.
 func (g *gate) shut(now time.Duration) bool {
 	if g.file == nil {
 		return false

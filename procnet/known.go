@@ -4,8 +4,9 @@ import "time"
 
 const (
 	// maxKnown bounds the memory of connections: 9 MiB (TestKnownIsBounded prints
-	// it). A connection that finds no room is reported as new at each look: such
-	// a crowd holds the exit until the budget ends.
+	// it). A connection that finds no room is new again to each look that shows it,
+	// as of when its newest data came; so it can't be told that it is old, and
+	// whatever comes on it holds the exit.
 	maxKnown = 1 << 18
 
 	// openedStep is the resolution of Arrival.Opened. Callers group requests by

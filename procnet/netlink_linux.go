@@ -14,9 +14,6 @@ import (
 // rule, 26 ms under load.
 const lateEvents = 50 * time.Millisecond
 
-// maxRepeats is how often a look repeats a dump that has missed connections.
-const maxRepeats = 3
-
 // netlinkSource is the source "netlink". Connections that die report themselves
 // through the destroy groups; those that live are asked, once a look, when they
 // last received data; and while the gate is shut not even that.
@@ -33,7 +30,7 @@ type netlinkSource struct {
 	heard   *portSet         // the ports whose events were kept since the last call; nil: all
 	covered *portSet         // the ports of the last complete dump
 	began   [3]time.Duration // when the newest dumps began, newest first
-	lost    bool             // the look under way has not heard of every end
+	lost    bool             // since the last complete look not every end was heard of
 	spare   []destroyed      // room for the next events
 }
 
@@ -99,7 +96,6 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 		return err
 	}
 	watched := s.listeners.ports.watched(ports)
-	s.lost = false
 	s.dropped(watched, yield)
 	s.hear(ports, watched, yield)
 	if err := s.died(watched, yield); err != nil {
@@ -114,20 +110,32 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 	// A dump goes on behind the same number of sockets of a bucket where it
 	// had to stop, so it can miss one if another has left the bucket meanwhile
 	// (inet_diag_dump_icsk in net/ipv4/inet_diag.c, tcp_diag_dump in
-	// net/ipv4/tcp_diag.c of newer kernels). One that is known and has neither
-	// been shown nor reported its end was missed, or the kernel had no memory to
-	// report it.
-	for n := 0; !s.lost && s.known.missed(watched); n++ {
-		if n == maxRepeats {
-			yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Count: 1})
-			break
-		}
+	// net/ipv4/tcp_diag.c of newer kernels): a second will hardly miss the same.
+	if !s.lost && s.known.missed(watched) {
 		if err := s.survey(ctx, watched, yield); err != nil {
 			return err
 		}
+		s.vanished(watched, yield)
 	}
 	s.known.sweep(0)
+	s.lost = false
 	return nil
+}
+
+// vanished yields the connections that have neither been shown nor reported
+// their end, for data may have come on them. Their client has reset them while
+// the app does not look, and until it closes them they are in no table; or the
+// kernel had no memory to report the end.
+func (s *netlinkSource) vanished(watched *portSet, yield func(Arrival)) {
+	if s.lost {
+		return // and said so
+	}
+	now := s.now()
+	for cookie, c := range s.known.conns {
+		if !s.known.marked(c) && watched.has(c.port) {
+			yield(s.request(c, now, cookie, c.port, netip.AddrPort{}))
+		}
+	}
 }
 
 // survey dumps the open connections, and hears of those that died before it
@@ -158,9 +166,12 @@ func (s *netlinkSource) dropped(ports *portSet, yield func(Arrival)) {
 // wanted of so far may have missed some.
 func (s *netlinkSource) hear(asked []uint16, watched *portSet, yield func(Arrival)) {
 	s.events.want(watched, len(asked) == 0)
-	for _, p := range asked {
-		if s.heard != nil && !s.heard.has(p) {
-			yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Port: p, Count: 1})
+	if s.heard != nil {
+		for _, p := range watched.list(watched.n) {
+			if !s.heard.has(p) {
+				s.lost = true
+				yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Port: p, Count: 1})
+			}
 		}
 	}
 	s.heard = nil

@@ -19,8 +19,9 @@ const timeWait = 60 * time.Second
 const sparing = 20
 
 // procSource is the source "proc". Counters of the whole namespace, read on a
-// tick, tell whether anything came and when: PassiveOpens counts connections
-// exactly, InSegs less TCPPureAcks counts the segments that carry data, open or
+// tick, tell whether anything came and when: PassiveOpens counts every connection
+// that is established (tcp_create_openreq_child in net/ipv4/tcp_minisocks.c), InSegs
+// less TCPPureAcks counts the segments that carry data, open or
 // close a connection. The tables, read when somebody asks and something moved,
 // tell whose connections those were, as far as they are still there.
 //
@@ -63,10 +64,12 @@ type procSource struct {
 	queues map[uint16]Queue // as of the last look at the tables
 
 	looked   bool          // the last call was Arrivals
+	listed   uint64        // PassiveOpens before that look
 	surveyed time.Duration // when the last pass through the tables ended
 	took     time.Duration // and how long it took
 
 	asked    *portSet    // the ports of the last call; nil: none so far
+	named    bool        // that call named them
 	before   sample      // taken before the last look at the tables
 	halfOpen bool        // that look saw a half-open connection
 	peers    [2]soleAddr // of the connections that it and the one before saw open on the ports
@@ -82,6 +85,7 @@ func openProc(o options) (*procSource, error) {
 		return nil, fmt.Errorf("proc: %w", err)
 	}
 	if s.before, err = s.sampler.tick(); err == nil {
+		s.listed = s.before.opens
 		err = s.survey(context.Background(), &survey{ports: new(portSet)})
 	}
 	if err != nil {
@@ -117,7 +121,10 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 	request := func(at time.Duration) {
 		yield(Arrival{At: s.base.Add(at), Kind: Request, Opened: s.base.Add(youngest), Peer: peer.endpoint(), Count: 1})
 	}
-	if carriers > 0 && before.opens == last.opens && !s.halfOpen && before.at-s.surveyed < sparing*s.took {
+	// A connection that was opened during the last pass may wait in a queue that
+	// had been read by then.
+	sparable := carriers > 0 && before.opens == s.listed && !s.halfOpen
+	if sparable && before.at-s.surveyed < sparing*s.took {
 		request(before.dataAt)
 		s.before.moves = before.moves
 		return ctx.Err()
@@ -130,7 +137,7 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 	if err != nil {
 		return fmt.Errorf("proc: %w", err)
 	}
-	s.before = before
+	s.before, s.listed = before, before.opens
 	// Connections that the table shows for the first time were opened after
 	// the sample before the last table, and before the one after this table.
 	if s.opened(&now, after, s.sampler.openings(last.opens, after.opens), yield) {
@@ -148,13 +155,13 @@ func (s *procSource) ask(ports []uint16, watched *portSet, yield func(Arrival)) 
 	if s.asked != nil && *s.asked != *watched {
 		s.peers = [2]soleAddr{{many: true}, {many: true}}
 		now := s.base.Add(time.Since(s.base))
-		for _, p := range ports {
-			if !s.asked.has(p) {
+		for _, p := range watched.list(watched.n) {
+			if !s.asked.has(p) && (s.named || len(ports) > 0) {
 				yield(Arrival{At: now, Kind: Lost, Port: p, Count: 1})
 			}
 		}
 	}
-	s.asked = watched
+	s.asked, s.named = watched, len(ports) > 0
 }
 
 // opened yields the new connections: grown is what PassiveOpens counted. It

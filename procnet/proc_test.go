@@ -193,6 +193,37 @@ func slicesWithout(rows []string, part string) (rest []string) {
 	return rest
 }
 
+// A connection that comes while the tables are being read, after its queue was.
+func TestProcQueueReadBeforeItFilled(t *testing.T) {
+	idle := procRow("10.0.0.1:80", "10.0.0.8:1000", 1, 0)
+	f := newFakeProc(t, append(listenRows(), idle)...)
+	s := f.open(t)
+	f.look(t, s, func() {}, 81)
+	s.sampler.mu.Lock()
+	f.segs++
+	f.write(t)
+	s.sampler.mu.Unlock()
+	s.took = 0 // so there is a pass
+	err := s.Arrivals(t.Context(), []uint16{80}, func(a Arrival) {
+		if a.Kind == Lost { // port 80 is new: the counters have been read, the tables not
+			s.sampler.mu.Lock()
+			f.segs, f.opens = f.segs+2, f.opens+1
+			f.rows = append(f.rows, procRow("10.0.0.1:80", "10.0.0.9:1000", 1, 0))
+			f.write(t)
+			s.sampler.mu.Unlock()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.took = time.Hour // a pass that is worth sparing
+	f.look(t, s, func() { f.rows[0] = strings.Replace(f.rows[0], ":00000000 00:", ":00000001 00:", 1) }, 80)
+	queues, err := s.Queued(t.Context(), []uint16{80})
+	if err != nil || len(queues) != 1 || queues[0].Len != 1 {
+		t.Errorf("queues %+v, %v: one connection waits", queues, err)
+	}
+}
+
 // A close is dated by what the kernel's timer has left.
 func TestProcDatesCloses(t *testing.T) {
 	f := newFakeProc(t, listenRows()...)

@@ -35,7 +35,8 @@ type Source interface {
 	// arrived on the ports since the last call; since Open, for the first. No
 	// ports: every port that has, or at an earlier look had, a listener not
 	// bound to loopback alone. A port that explicit ports of the last call
-	// left out is reported as Lost once, since nobody was listening for it.
+	// left out is reported as Lost once, since nobody was listening for it; so
+	// is one that is named for the first time.
 	//
 	// An error means that the answer is incomplete: what was yielded is true,
 	// but there may be more. ctx's error is returned if it ends first.

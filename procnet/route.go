@@ -61,9 +61,10 @@ func gateways4(procRoot string) []netip.Addr {
 	return gateways
 }
 
-// parseRoute6 returns the default gateways in a table as rt6_info_route prints
-// it (net/ipv6/route.c): destination, prefix length, source, prefix length, next
-// hop, metric, reference count, use, flags, device; all in hexadecimal.
+// parseRoute6 returns the default gateways in a table as
+// ipv6_route_native_seq_show prints it (net/ipv6/ip6_fib.c): destination, prefix
+// length, source, prefix length, next hop, metric, reference count, use and flags
+// in hexadecimal, and the device's name.
 func parseRoute6(r io.Reader) ([]netip.Addr, error) {
 	var gateways []netip.Addr
 	lines := bufio.NewScanner(r)

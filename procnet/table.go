@@ -174,7 +174,8 @@ func (r *tableRow) parse(line []byte) error {
 		return fmt.Errorf("tx_queue:rx_queue: %s", quote(f[4]))
 	}
 	r.rqueue = uint32(min(queue, 1<<32-1))
-	// A negative time is printed as an unsigned long: it has run out.
+	// Older kernels print a negative time as an unsigned long: it has run out
+	// (jiffies_delta_to_clock_t in net/ipv4/tcp_ipv4.c of newer ones prevents that).
 	tr, when, _ := bytes.Cut(f[5], []byte(":"))
 	timer, ok1 := hexadecimal(tr)
 	ticks, ok2 := hexadecimal(when)
