@@ -58,6 +58,7 @@ type apiServer struct {
 	expireNext  int            // so many continue tokens have expired
 	endless     bool           // a list has always one more page
 	retryAfter  string         // header of every refusal
+	plain       bool           // refusals are a page, as a proxy's, not a Status
 	watchesOpen int
 }
 
@@ -210,7 +211,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r)
 	s.agents[r.UserAgent()] = true
-	delay, code, retryAfter := s.delay, s.deny[verb+" "+resource], s.retryAfter
+	delay, code, retryAfter, plain := s.delay, s.deny[verb+" "+resource], s.retryAfter, s.plain
 	s.mu.Unlock()
 	select {
 	case <-time.After(delay):
@@ -222,6 +223,8 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusMethodNotAllowed, "")
 	case r.Header.Get("Authorization") != "Bearer "+token:
 		s.refuse(w, r, http.StatusUnauthorized, "")
+	case code != 0 && plain:
+		http.Error(w, "404 page not found", code)
 	case code != 0:
 		if retryAfter != "" {
 			w.Header().Set("Retry-After", retryAfter)

@@ -196,6 +196,19 @@ func TestWatcherTellsWhatWillNotPass(t *testing.T) {
 	}
 }
 
+// A proxy's page that says 404 is no word of the API server's on the pod.
+func TestWatcherDoesNotBelieveAPage(t *testing.T) {
+	t.Parallel()
+	s, _ := rotating(t)
+	w := watching(t, s.config(), me, kube.Options{})
+	await(t, w, "known", known)
+	s.do(func() { s.plain, s.deny["get pods"] = true, http.StatusNotFound })
+	v := await(t, w, "failing", func(v kube.View) bool { return v.Err != nil || v.Deleting })
+	if v.Deleting || !v.PodKnown {
+		t.Errorf("the pod passes for deleted: %+v", v)
+	}
+}
+
 // An error that passes is no refusal, and Retry-After of an hour is not obeyed.
 func TestWatcherSurvivesAServerInTrouble(t *testing.T) {
 	for _, code := range []int{429, 500, 503, 504} {

@@ -23,7 +23,7 @@ const (
 // makeMounts), with hostNetwork and custom host names too:
 //
 //	ROOT/pods/UID/etc-hosts               on /etc/hosts
-//	ROOT/pods/UID/containers/NAME/RANDOM  on /dev/termination-log
+//	ROOT/pods/UID/containers/NAME/RANDOM  on terminationMessagePath, by default /dev/termination-log
 //
 // The first is missing where a volume is mounted there instead; both mount
 // points can be covered by a later mount, so the last line of each counts.
@@ -70,7 +70,8 @@ func uidFromRoot(root, next string) string {
 }
 
 // isUID reports whether text can be a pod's UID: a UUID, or for static pods
-// the hash of the manifest, an MD5 in hex (kubelet's pkg/kubelet/config/common.go).
+// the hash of the manifest, 32 hex digits (kubelet's pkg/kubelet/config/common.go,
+// applyDefaults).
 func isUID(text string) bool {
 	if len(text) < 8 || len(text) > 64 {
 		return false

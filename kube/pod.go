@@ -11,8 +11,8 @@ import (
 )
 
 // defaultGrace is the API's default of terminationGracePeriodSeconds;
-// forceGrace what the kubelet gives a pod that was deleted by force, whose
-// object it can no longer read.
+// forceGrace what the kubelet makes of a deletion's grace period of 0, a deletion
+// by force (its pkg/kubelet/pod_workers.go, calculateEffectiveGracePeriod).
 const (
 	defaultGrace = corev1.DefaultTerminationGracePeriodSeconds * time.Second
 	forceGrace   = time.Second
@@ -71,8 +71,9 @@ func readPod(pod *corev1.Pod) podFacts {
 	return f
 }
 
-// addProbe follows the kubelet's pkg/kubelet/prober/prober.go: exec probes
-// open no connection; httpGet may name another host than the pod.
+// addProbe follows the kubelet's pkg/kubelet/prober/prober.go, runProbe, and
+// pkg/probe/http/request.go: exec probes open no connection; httpGet and
+// tcpSocket may name another host than the pod.
 func (f *podFacts) addProbe(c *corev1.Container) {
 	p := c.ReadinessProbe
 	if p == nil {
@@ -112,7 +113,8 @@ func (f *podFacts) hasAddr(text string) bool {
 }
 
 // probePort resolves a named port within its container, as the kubelet does
-// (pkg/probe/util.go, ResolveContainerPort). 0: it names no port.
+// (pkg/probe/util.go, ResolveContainerPort), or a number in a string, as kubelets
+// once did. 0: it names no port.
 func probePort(port intstr.IntOrString, c *corev1.Container) uint16 {
 	if port.Type == intstr.Int {
 		return portNumber(port.IntVal)
@@ -160,8 +162,8 @@ func join(head, tail string) string {
 }
 
 // seconds reads an optional number of seconds. Less than one counts as one,
-// like in the kubelet (kuberuntime_container.go, killContainer: the hook and the
-// app get something however late it is); more than a year as a year.
+// like in the kubelet (pkg/kubelet/pod_workers.go, calculateEffectiveGracePeriod);
+// more than a year as a year.
 func seconds(n *int64, or time.Duration) time.Duration {
 	const year = 365 * 24 * 3600
 	if n == nil {

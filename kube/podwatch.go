@@ -61,7 +61,7 @@ func (w *Watcher) beat(ctx context.Context) (found string, search bool, err erro
 
 	if name != "" {
 		pod, err := w.client.pod(ctx, name)
-		missing := apierrors.IsNotFound(err) && !isUnknownResource(err)
+		missing := isMissing(err)
 		if err != nil && !missing {
 			w.report(ctx, op{"get", podResource}, err)
 			if apierrors.IsForbidden(err) {
@@ -87,11 +87,14 @@ func (w *Watcher) beat(ctx context.Context) (found string, search bool, err erro
 	return "", hasUID && !known, nil
 }
 
-// isUnknownResource tells a 404 for the path from one for the pod: the latter
-// names what is missing (k8s.io/apimachinery, pkg/api/errors, NewNotFound).
-func isUnknownResource(err error) bool {
+// isMissing tells the API server's 404 for the pod from any other: it names what
+// is missing (k8s.io/apimachinery, pkg/api/errors, NewNotFound). For a path that
+// the server does not know, and for a proxy's page, client-go makes up such a
+// Status, and says so by its cause.
+func isMissing(err error) bool {
 	status, ok := err.(apierrors.APIStatus)
-	return ok && (status.Status().Details == nil || status.Status().Details.Name == "")
+	return ok && apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err) &&
+		status.Status().Details != nil && status.Status().Details.Name != ""
 }
 
 // beatSlices is the beat of a Watcher that may not read pods.

@@ -22,8 +22,7 @@ type endpoint struct {
 	uid   string // of the pod, "" if the endpoint names none
 	addrs []netip.Addr
 	// The conditions, with what the API says of unknown ones (discovery/v1,
-	// EndpointConditions): ready counts as true, serving as ready, terminating
-	// as false.
+	// EndpointConditions): ready and serving count as true, terminating as false.
 	ready, serving, terminating bool
 }
 
@@ -78,7 +77,7 @@ func readSlice(from *discoveryv1.EndpointSlice) (slice, bool) {
 }
 
 func readEndpoint(from *discoveryv1.Endpoint) endpoint {
-	e := endpoint{ready: true}
+	e := endpoint{ready: true, serving: true}
 	if r := from.TargetRef; r != nil && (r.Kind == "Pod" || r.Kind == "") {
 		e.uid = string(r.UID)
 	}
@@ -89,7 +88,6 @@ func readEndpoint(from *discoveryv1.Endpoint) endpoint {
 	if c.Ready != nil {
 		e.ready = *c.Ready
 	}
-	e.serving = e.ready
 	if c.Serving != nil {
 		e.serving = *c.Serving
 	}

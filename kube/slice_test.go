@@ -61,7 +61,7 @@ func TestService(t *testing.T) {
 		{"published and in rotation elsewhere", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "yyy")), es(v6, ep(mine, my6, "yyn"))},
 			Service{InRotation: true, AlwaysReady: true, Serving: true}},
 		{"all conditions unknown", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "---"))}, Service{InRotation: true, Serving: true}},
-		{"serving unknown follows ready", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "n-y"))}, Service{}},
+		{"serving unknown counts as true", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "n-y"))}, Service{Serving: true}},
 		{"only serving known", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "-nn"))}, Service{InRotation: true}},
 
 		{"dual stack, one family late", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "nyy")), es(v6, ep(mine, my6, "yyn"))},

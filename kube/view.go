@@ -91,8 +91,8 @@ type Service struct {
 	// AlwaysReady: some slice lists the pod as ready and terminating, which
 	// only publishNotReadyAddresses does. It stays so until the pod is gone.
 	AlwaysReady bool
-	// Serving: some slice lists the pod as serving (unknown: as ready), so that
-	// kube-proxy may fall back to it (KEP-1669).
+	// Serving: some slice lists the pod as serving, or doesn't say that it isn't, so
+	// that kube-proxy may fall back to it (KEP-1669).
 	Serving bool
 	// Ready and Coming count the other endpoints that are not terminating:
 	// those ready and serving in every slice that lists them, and the rest. An
