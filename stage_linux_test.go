@@ -64,13 +64,12 @@ func onStage(name string) int {
 }
 
 // perform runs a stage and reads its outcome.
-func perform[Out any](t testing.TB, name string, in any) (out Out) {
-	t.Helper()
+func perform[Out any](ctx context.Context, name string, in any) (out Out, err error) {
 	arg, err := json.Marshal(in)
 	if err != nil {
-		t.Fatal(err)
+		return out, err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "/proc/self/exe")
 	ownnet.Enter(c)
@@ -83,9 +82,9 @@ func perform[Out any](t testing.TB, name string, in any) (out Out) {
 		err = json.Unmarshal(text, &out)
 	}
 	if err != nil {
-		t.Fatalf("%s %s: %v: %s", name, arg, err, stderr.String())
+		err = fmt.Errorf("%s %s: %w: %s", name, arg, err, stderr.String())
 	}
-	return out
+	return out, err
 }
 
 // binary builds lull as it is shipped, for what it costs is to be measured. It

@@ -89,8 +89,11 @@ func TestTrials(t *testing.T) {
 func conduct(t *testing.T, x trial) (v verdict, lates int) {
 	const tooMany = 3
 	for range 8 {
-		v = perform[verdict](t, "trial", x)
+		var err error
+		v, err = perform[verdict](t.Context(), "trial", x)
 		switch {
+		case err != nil:
+			t.Error(err)
 		case v.Gap >= x.Quiet/2:
 			x.Seed += 1 << 32
 			continue

@@ -11,7 +11,7 @@ const (
 	// probes' connections. Beyond them everybody is a client.
 	maxPeers      = 256
 	maxProbeConns = 1024
-	// probeLife is how long a probe's connection may carry data: the kubelet's
+	// probeLife is how long a probe's connection may carry data: a probe's
 	// default timeout.
 	probeLife = time.Second
 	// inARow is how many connections make a rhythm.

@@ -158,7 +158,8 @@ func (c collection) list(w http.ResponseWriter, r *http.Request, selected select
 func (c collection) watch(w http.ResponseWriter, r *http.Request, selected selector) {
 	query := r.URL.Query()
 	if query.Has("sendInitialEvents") {
-		// KEP-3157: a server without it says so, and the client lists first.
+		// KEP-3157: a server that has it switched off says so, and the client
+		// lists first.
 		refuse(w, http.StatusUnprocessableEntity, "Invalid", "sendInitialEvents is not supported")
 		return
 	}

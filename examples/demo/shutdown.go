@@ -18,7 +18,7 @@ const (
 	// real control plane took (14 to 35 ms).
 	sliceDelay = 25 * time.Millisecond
 	// minKill is the least that a container gets between SIGTERM and SIGKILL
-	// (kubelet's pkg/kubelet/kuberuntime/kuberuntime_container.go,
+	// (kubelet's pkg/kubelet/kuberuntime/kuberuntime_manager.go,
 	// minimumGracePeriodInSeconds).
 	minKill = 2 * time.Second
 )

@@ -40,8 +40,7 @@ func Build(ctx context.Context, say func(format string, args ...any)) error {
 	version = strings.TrimSpace(version)
 	minor := strings.SplitN(strings.TrimPrefix(version, "v1."), ".", 2)[0]
 	const pkg = "k8s.io/component-base/version"
-	// Without the stamp the binaries call themselves v0.0.0-master, which the kubelet and its API
-	// server then compare.
+	// Without the stamp the binaries call themselves v0.0.0-master, to each other too.
 	stamp := fmt.Sprintf("-s -w -X %s.gitVersion=%s -X %s.gitMajor=1 -X %s.gitMinor=%s", pkg, version, pkg, pkg, minor)
 	var kube, own []string
 	for _, b := range kubernetesBinaries {

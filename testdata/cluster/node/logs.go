@@ -39,7 +39,7 @@ func (k *logKeeper) loop() {
 	seen := map[string]bool{}
 	for {
 		// NAMESPACE_POD_UID/CONTAINER/RESTARTS.log: pkg/kubelet/kuberuntime/helpers.go,
-		// BuildContainerLogsDirectory.
+		// buildContainerLogsPath.
 		files, _ := filepath.Glob(filepath.Join(k.from, "*", "*", "*.log"))
 		for _, file := range files {
 			if seen[file] {
@@ -84,7 +84,7 @@ func (n *Node) PodLog(namespace, pod, container string) []LogLine {
 }
 
 // parseLogLine parses a line of the CRI log format: time, stream, tag, text
-// (pkg/kubelet/kuberuntime/logs, parseCRILog).
+// (k8s.io/cri-client, pkg/logs, parseCRILog).
 func parseLogLine(line string) (LogLine, bool) {
 	fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
 	if len(fields) != 4 {
