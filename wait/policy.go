@@ -105,7 +105,7 @@ func (p Policy) Run(ctx context.Context, cluster Cluster, sockets Sockets) Outco
 			return r.end(Interrupted)
 		case !now.Before(r.deadline()):
 			return r.end(Budget)
-		case r.restarting():
+		case r.restarting(now):
 			return r.end(Restart)
 		case r.lookDue(now), open && !now.Before(due) && r.lookedBefore(due):
 			r.look(ctx)

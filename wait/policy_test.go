@@ -170,12 +170,28 @@ func TestRemoval(t *testing.T) {
 			name:   "not deleted and in rotation",
 			turns:  []turn{{30, views(func(v *wait.View) { in(v); v.Deleting = false })}},
 			loads:  []load{clients(0, 60_000, 100)},
-			reason: wait.Restart, held: 30, story: []string{"its container is being restarted"},
+			reason: wait.Restart, held: 530, story: []string{"its container is being restarted"},
 		},
 		{
 			name:   "evicted by the kubelet",
 			turns:  []turn{{30, views(func(v *wait.View) { in(v); v.Deleting = false; v.Disrupted = "TerminationByKubelet" })}},
-			reason: wait.Restart, held: 30, story: []string{"evicted (TerminationByKubelet)"},
+			reason: wait.Restart, held: 530, story: []string{"evicted (TerminationByKubelet)"},
+		},
+		{
+			name: "its time is up, and the slices tell a moment later",
+			turns: []turn{
+				{30, views(func(v *wait.View) { in(v); v.Deleting = false })},
+				{500, views(func(v *wait.View) { v.Deleting = false })},
+			},
+			reason: wait.Quiet, held: 5500, story: []string{"though not being deleted"},
+		},
+		{
+			name: "deleted a moment after its container failed",
+			turns: []turn{
+				{30, views(func(v *wait.View) { in(v); v.Deleting = false })},
+				{300, views(in)}, {700, views(nil)},
+			},
+			reason: wait.Quiet, held: 5700,
 		},
 		{
 			name:   "not deleted and out of rotation",
@@ -200,7 +216,7 @@ func TestRemoval(t *testing.T) {
 				{30, views(func(v *wait.View) { in(v); v.PodKnown = false; v.Deleting = false })},
 				{40, views(func(v *wait.View) { in(v); v.Deleting = false })},
 			},
-			reason: wait.Restart, held: 40,
+			reason: wait.Restart, held: 540,
 		},
 	} {
 		t.Run(tl.name, tl.run)

@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+// restartDoubt is how long a pod must stand in rotation, not being deleted, until
+// that means a restart. Where the kubelet ends a pod whose time is up
+// (activeDeadlineSeconds), hook and endpoint learn of it side by side: the slices
+// were 20 to 120 ms behind.
+const restartDoubt = 500 * time.Millisecond
+
 // rotation follows the stages that the control plane decides: removal and
 // handover. A stage's end is a fact that can be taken back: a slice may list
 // the pod ready again, a replacement may appear or die.
@@ -12,6 +18,7 @@ type rotation struct {
 	left   time.Time // when the pod left rotation; zero while it is in
 	handed time.Time // since when nobody has to be waited for; zero while somebody has
 	blind  bool      // the control plane's word on this is missing
+	stays  time.Time // since when nobody deletes the pod and it is in rotation; zero while that isn't so
 
 	unseen bool // left is a guess, made without sight
 	waited bool // a handover has been waited for
@@ -35,6 +42,12 @@ func (r *run) rotate(now time.Time) {
 		r.sighted(now)
 	case silent || !r.view.SlicesKnown && r.view.SlicesRefused:
 		r.goBlind()
+	}
+	switch {
+	case !r.undeleted():
+		r.stays = time.Time{}
+	case r.stays.IsZero():
+		r.stays = now
 	}
 }
 
@@ -122,12 +135,20 @@ func (r *run) services(which func(Service) bool) []string {
 	return names
 }
 
-// restarting: nobody deletes the pod and it is in rotation. Its container is
-// being restarted, or the kubelet evicts it; its endpoint stays. A pod that has
-// ended is listed ready only where unready addresses are published.
-func (r *run) restarting() bool {
+// undeleted: nobody deletes the pod and it is in rotation. Its container is being
+// restarted, or the kubelet evicts it; its endpoint stays. A pod that has ended is
+// listed ready only where unready addresses are published.
+func (r *run) undeleted() bool {
 	return !r.blind && r.view.SlicesKnown && r.view.PodKnown && !r.view.Deleting && r.view.Ended == "" && r.left.IsZero()
 }
+
+// restarting: that has been so for long enough.
+func (r *run) restarting(now time.Time) bool {
+	at, ok := r.restartAt()
+	return ok && !now.Before(at)
+}
+
+func (r *run) restartAt() (time.Time, bool) { return r.stays.Add(restartDoubt), !r.stays.IsZero() }
 
 // plural lists names behind a noun: "Service web", "Services api, web".
 func plural(noun string, names []string) string {

@@ -191,6 +191,7 @@ func (r *run) sleep(ctx context.Context, now time.Time) {
 	due, open := r.due()
 	earlier(due, open)
 	earlier(r.stamp())
+	earlier(r.restartAt())
 	earlier(r.blindAt(), r.cluster != nil)
 	r.progress(due)
 	timer := time.NewTimer(until.Sub(now))
