@@ -64,14 +64,17 @@ func TestAPIGone(t *testing.T) {
 			s := newScene(t)
 			removal := s.pod(workload{name: "removal", hook: lullHook})
 			lull := s.pod(workload{name: "lull", hook: lullHook})
+			for _, app := range []string{removal, lull} {
+				s.expose(app, app)
+			}
+			own := s.service("before", "before")
 			before := s.pod(workload{name: "before", hook: lullHook, change: func(spec *corev1.PodSpec) {
-				seconds := int64(9)
+				seconds := int64(20)
 				spec.ActiveDeadlineSeconds = &seconds
 				spec.RestartPolicy = corev1.RestartPolicyNever
 			}})
-			for _, app := range []string{before, removal, lull} {
-				s.expose(app, app)
-			}
+			s.answers(own)
+			loads := map[string]*node.Load{lull: s.callers(lull)}
 			s.delete(lull)
 			s.waitStory(lull, "left")
 			if err := s.node.Freeze("kube-controller-manager"); err != nil {
@@ -83,49 +86,75 @@ func TestAPIGone(t *testing.T) {
 			s.waitStory(removal, "identity")
 			s.waitDeleted(removal)
 			over := o.start(s)
-			for _, pod := range []string{removal, lull} {
-				s.clientFor("3s", pod)
+			for pod, event := range map[string]string{before: "identity", removal: "left", lull: "end"} {
+				if s.told(pod, event) {
+					t.Errorf("%s: the API server went too late, its story has %s already", pod, event)
+				}
 			}
+			loads[removal] = s.callers(removal)
+			time.Sleep(3 * time.Second)
+			s.stop(loads[removal])
+			s.stop(loads[lull])
 			s.waitStory(before, "identity")
-			s.clientFor("3s", before)
-			for _, e := range []end{s.ended(before, 60*time.Second), s.end(removal), s.end(lull)} {
-				s.checkOutage(e)
+			loads[before] = s.callers(before)
+			time.Sleep(3 * time.Second)
+			s.stop(loads[before])
+			for _, e := range []end{s.ended(before, time.Minute), s.end(removal), s.end(lull)} {
+				s.checkOutage(e, s.stop(loads[e.pod]).Newest)
+				if e.pod != lull {
+					s.wants(e, "the EndpointSlices can't be seen")
+				}
 			}
 			over()
 			if err := thaw(); err != nil {
 				t.Error(err)
 			}
+			s.recovered()
 		})
 	}
 }
 
-// checkOutage: neither too early nor too late.
-func (s *scene) checkOutage(e end) {
+// recovered waits until a new pod and its Service work again, so that no other scenario has to wait
+// for what this one has done.
+func (s *scene) recovered() {
+	s.Helper()
+	began := time.Now()
+	after := s.service("after", "after")
+	s.pod(workload{name: "after"})
+	s.answers(after)
+	s.Logf("a new Service answers %.1f s after the API server", time.Since(began).Seconds())
+}
+
+// checkOutage: neither too early nor too late. The newest connection was begun then, and no later.
+func (s *scene) checkOutage(e end, newest time.Time) {
 	s.Helper()
 	s.check(e, 0, 5*time.Second, 20500*time.Millisecond)
-	s.Logf("%s: SIGTERM %.2f s after the last client's connection", e.pod, e.sigterm.At.Sub(e.sigterm.LastConnection).Seconds())
-	if e.sigterm.Connections == 0 || e.sigterm.At.Sub(e.sigterm.LastConnection) < 5*time.Second {
-		s.Errorf("%s: SIGTERM at %s, %d connections, the last at %s", e.pod, clock(e.sigterm.At), e.sigterm.Connections, clock(e.sigterm.LastConnection))
+	quiet := e.last.At.Sub(newest)
+	s.Logf("%s: lull ended %.2f s after the last client began", e.pod, quiet.Seconds())
+	if newest.IsZero() || quiet < 5*time.Second {
+		s.Errorf("%s: too soon: lull ended at %s, the last client began at %s", e.pod, clock(e.last.At), clock(newest))
 	}
 }
 
-// clientFor sends new connections straight to a pod for a while.
-func (s *scene) clientFor(length, pod string) {
+// callers send new connections straight to a pod.
+func (s *scene) callers(pod string) *node.Load {
 	s.Helper()
-	load := s.load("-target", net.JoinHostPort(s.podIP(pod), "8080"), "-rate", "20", "-for", length)
-	s.Cleanup(func() { _, _ = load.Stop() })
+	return s.load("-target", net.JoinHostPort(s.podIP(pod), "8080"), "-rate", "20")
+}
+
+// told says whether a hook's story has an event by now.
+func (s *scene) told(pod, event string) bool {
+	return end{story: s.lines(pod)}.has(event)
 }
 
 // waitStory waits for an event of a hook's story.
 func (s *scene) waitStory(pod, event string) {
 	s.Helper()
 	s.until(40*time.Second, "event "+event+" in the story of pod "+pod, func() error {
-		for _, l := range s.lines(pod) {
-			if l.Event == event {
-				return nil
-			}
+		if !s.told(pod, event) {
+			return errors.New("none")
 		}
-		return errors.New("none")
+		return nil
 	})
 }
 
@@ -175,9 +204,13 @@ func TestAPIGoneInRollout(t *testing.T) {
 			for _, pod := range old {
 				// The hook that was blind meanwhile learns late that its pod has left rotation, and
 				// only then may keep-alive clients be left to the app: the budget can end first.
-				e := s.end(pod)
-				s.check(e, max(0, e.exit()), 5*time.Second, 50500*time.Millisecond)
+				e, exit := s.end(pod), 0
+				if e.exit() == 3 {
+					exit = 3
+				}
+				s.check(e, exit, 5*time.Second, 50500*time.Millisecond)
 			}
+			s.recovered()
 		})
 	}
 }

@@ -35,7 +35,7 @@ func TestBudget(t *testing.T) {
 				t.Errorf("the app was not done within its grace period: done at %v", e.done.At)
 			}
 			s.until(10*time.Second, "event FailedPreStopHook", func() error {
-				if !s.failedHook(pod) {
+				if !s.failedHook(t.Context(), pod) {
 					return errors.New("none")
 				}
 				return nil

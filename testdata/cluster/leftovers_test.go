@@ -82,12 +82,18 @@ func TestLeavesNothing(t *testing.T) {
 		t.Errorf("left behind:\n%s", strings.Join(traces, "\n"))
 	}
 	if after := node.Machine(); !slices.Equal(before, after) {
-		for i := range after {
-			if before[i] != after[i] {
-				t.Errorf("the machine was\n%s\nand is\n%s", before[i], after[i])
-			}
+		t.Errorf("the machine was\n%s\nand is\n%s", strings.Join(without(before, after), "\n"), strings.Join(without(after, before), "\n"))
+	}
+}
+
+// without are the members of a list that another has not.
+func without(list, other []string) (rest []string) {
+	for _, s := range list {
+		if !slices.Contains(other, s) {
+			rest = append(rest, s)
 		}
 	}
+	return rest
 }
 
 func traces(t *testing.T) []string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,6 +25,10 @@ var shared struct {
 	node *node.Node
 	err  error
 }
+
+// init keeps the process's first thread out of the node: a goroutine that ends locked to it, in the
+// node's namespaces, would leave it there, and /proc/net and /proc/self show what that thread sees.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {

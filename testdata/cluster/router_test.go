@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,7 +182,9 @@ func (s *scene) route(r router, listen string, delay time.Duration) (end func() 
 	}
 	now := s.endpoints()
 	configure(now)
-	daemon, err := s.node.StartDaemon(s.ns, r.argv(dir)...)
+	_, port, _ := net.SplitHostPort(listen)
+	name := r.name + "-" + port
+	daemon, err := s.node.StartDaemon(name, r.argv(dir)...)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -196,10 +199,10 @@ func (s *scene) route(r router, listen string, delay time.Duration) (end func() 
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := daemon.Stop(ctx, syscall.SIGTERM); err != nil {
-			s.Errorf("%v: %s", err, s.node.DaemonLog(s.ns))
+			s.Errorf("%v: %s", err, s.node.DaemonLog(name))
 		}
 		if s.Failed() {
-			s.Logf("%s said: %s", r.name, s.node.DaemonLog(s.ns))
+			s.Logf("%s said: %s", r.name, s.node.DaemonLog(name))
 		}
 	})
 	s.reachable(listen)

@@ -32,6 +32,7 @@ type scene struct {
 	pods    map[string]*corev1.Pod // newest sight of each, also of those that are gone
 	deleted map[string]time.Time   // when each was first seen being deleted
 	gone    map[string]time.Time
+	passed  []string // pods whose hook must not have failed
 }
 
 // newScene makes a namespace for the test and removes it afterwards.
@@ -67,6 +68,14 @@ func (s *scene) remove() {
 	defer cancel()
 	if s.Failed() {
 		s.dump()
+	}
+	s.mu.Lock()
+	passed := s.passed
+	s.mu.Unlock()
+	for _, pod := range passed {
+		if s.failedHook(ctx, pod) {
+			s.Errorf("%s: the kubelet says that the hook failed", pod)
+		}
 	}
 	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
 	if err := s.client.CoreV1().Namespaces().Delete(ctx, s.ns, metav1.DeleteOptions{}); err != nil {
@@ -163,11 +172,15 @@ func (s *scene) allow(account string) {
 		s.Fatal(err)
 	}
 	// A pod is refused as long as its account is not there.
-	s.until(30*time.Second, "service account "+account, func() error {
+	s.until(slow, "service account "+account, func() error {
 		_, err := s.client.CoreV1().ServiceAccounts(s.ns).Get(s.Context(), account, metav1.GetOptions{})
 		return err
 	})
 }
+
+// slow is how long to wait for what Kubernetes does by itself. Once the API server has been away its
+// components try again after pauses that grow to 30 s and more: a pod was not ready after a minute.
+const slow = 3 * time.Minute
 
 // until polls until ready returns nil, and fails the test after limit.
 func (s *scene) until(limit time.Duration, what string, ready func() error) {

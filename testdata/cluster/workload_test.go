@@ -115,7 +115,7 @@ func (s *scene) pod(w workload) string {
 
 func (s *scene) waitPod(name string) {
 	s.Helper()
-	s.until(time.Minute, "a ready pod "+name, func() error {
+	s.until(slow, "a ready pod "+name, func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		p := s.pods[name]
@@ -158,7 +158,7 @@ func (s *scene) restart(name string) {
 // waitRollout does what `kubectl rollout status` does.
 func (s *scene) waitRollout(name string) {
 	s.Helper()
-	s.until(2*time.Minute, "rollout of "+name, func() error {
+	s.until(slow, "rollout of "+name, func() error {
 		d, err := s.client.AppsV1().Deployments(s.ns).Get(s.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -175,8 +175,14 @@ func (s *scene) waitRollout(name string) {
 // returns the address of the first family.
 func (s *scene) expose(service, app string, change ...func(*corev1.ServiceSpec)) (address string) {
 	s.Helper()
+	return s.answers(s.service(service, app, change...))
+}
+
+// service makes a Service.
+func (s *scene) service(name, app string, change ...func(*corev1.ServiceSpec)) *corev1.Service {
+	s.Helper()
 	both := corev1.IPFamilyPolicyRequireDualStack
-	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: service}, Spec: corev1.ServiceSpec{
+	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": app}, IPFamilyPolicy: &both, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol},
 		Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}},
 	}}
@@ -187,6 +193,12 @@ func (s *scene) expose(service, app string, change ...func(*corev1.ServiceSpec))
 	if err != nil {
 		s.Fatal(err)
 	}
+	return made
+}
+
+// answers waits until a Service does, and returns its address in the first family.
+func (s *scene) answers(made *corev1.Service) (address string) {
+	s.Helper()
 	if made.Spec.ClusterIP == corev1.ClusterIPNone {
 		return ""
 	}
@@ -200,7 +212,7 @@ func (s *scene) expose(service, app string, change ...func(*corev1.ServiceSpec))
 // later.
 func (s *scene) reachable(address string) {
 	s.Helper()
-	s.until(30*time.Second, "a connection to "+address, func() error {
+	s.until(slow, "a connection to "+address, func() error {
 		conn, err := s.node.Dial(s.Context(), "tcp", address)
 		if err == nil {
 			err = conn.Close()

@@ -62,7 +62,7 @@ func (d *Daemon) Signal(s syscall.Signal) error {
 // Stop ends the daemon by a signal and waits for it. One that has ended already is no error.
 func (d *Daemon) Stop(ctx context.Context, s syscall.Signal) error {
 	select {
-	case <-d.done:
+	case <-d.end():
 		return nil
 	default:
 	}
@@ -70,17 +70,24 @@ func (d *Daemon) Stop(ctx context.Context, s syscall.Signal) error {
 		return err
 	}
 	select {
-	case <-d.done:
+	case <-d.end():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("stop %s: %w", d.name, ctx.Err())
 	}
 }
 
+// end is closed when it has been waited for; nil if it never started.
+func (d *Daemon) end() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done
+}
+
 // alive returns an error with the end of the daemon's log if it has ended.
 func (d *Daemon) alive() error {
 	select {
-	case <-d.done:
+	case <-d.end():
 		text, _ := os.ReadFile(d.log)
 		return fmt.Errorf("%s ended: %s", d.name, lastLines(string(text), 3))
 	default:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 
 	"lull/testdata/cluster/load/report"
 )
@@ -18,6 +19,10 @@ type Load struct {
 	stdin  io.Closer
 	stdout bytes.Buffer
 	stderr bytes.Buffer
+
+	once   sync.Once
+	report report.Report
+	err    error
 }
 
 // StartLoad starts the load generator with its flags; it ends at Stop, with ctx, or with this
@@ -32,13 +37,16 @@ func (n *Node) StartLoad(ctx context.Context, flags ...string) (*Load, error) {
 	return l, l.cmd.Start()
 }
 
-// Stop ends the load, waits for what is under way, and returns what it found.
+// Stop ends the load, waits for what is under way, and returns what it found: the same at each call.
 func (l *Load) Stop() (report.Report, error) {
-	err := errors.Join(l.stdin.Close(), l.cmd.Wait())
-	if err != nil {
-		return report.Report{}, fmt.Errorf("load: %w: %s", err, l.stderr.String())
-	}
-	return ParseReport(l.stdout.Bytes())
+	l.once.Do(func() {
+		if err := errors.Join(l.stdin.Close(), l.cmd.Wait()); err != nil {
+			l.err = fmt.Errorf("load: %w: %s", err, l.stderr.String())
+			return
+		}
+		l.report, l.err = ParseReport(l.stdout.Bytes())
+	})
+	return l.report, l.err
 }
 
 // ParseReport parses what the load generator printed.

@@ -105,10 +105,15 @@ func (n *Node) takeLock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.lock = f
-	return poll(ctx, 2*time.Minute, "the end of another run's node", func() error {
+	err = poll(ctx, 2*time.Minute, "the end of another run's node", func() error {
 		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	})
+	if err != nil {
+		_ = f.Close()
+		return err
+	}
+	n.lock = f
+	return nil
 }
 
 func (n *Node) up(ctx context.Context) error {
@@ -160,11 +165,12 @@ func (n *Node) Down() error {
 	}
 	n.closeSpaces()
 	for _, d := range n.daemons {
-		if d.done == nil {
+		end := d.end()
+		if end == nil {
 			continue // it never started
 		}
 		select {
-		case <-d.done:
+		case <-end:
 		case <-time.After(10 * time.Second):
 			return fmt.Errorf("%s has not ended with the node", d.name)
 		}

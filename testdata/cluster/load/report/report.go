@@ -20,6 +20,7 @@ type Report struct {
 	Failed   int
 	Kinds    map[string]int // failures by kind: refused, dial timeout, reset, eof, timeout, status
 	Slowest  time.Duration  // slowest request that did not fail
+	Newest   time.Time      // when the newest of those was begun
 	Failures []Failure
 }
 
@@ -40,6 +41,9 @@ func (r *Report) Add(client string, at time.Time, took time.Duration, kind, text
 	r.Requests[client]++
 	if kind == "" {
 		r.Slowest = max(r.Slowest, took)
+		if at.After(r.Newest) {
+			r.Newest = at
+		}
 		return
 	}
 	r.Failed++
