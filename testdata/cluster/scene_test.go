@@ -178,8 +178,7 @@ func (s *scene) allow(account string) {
 	})
 }
 
-// slow is how long to wait for what Kubernetes does by itself. Once the API server has been away its
-// components try again after pauses that grow to 30 s and more: a pod was not ready after a minute.
+// slow is how long to wait for what Kubernetes does by itself. It is seconds, but after an outage.
 const slow = 3 * time.Minute
 
 // until polls until ready returns nil, and fails the test after limit.
