@@ -196,6 +196,19 @@ func TestWatcherTellsWhatWillNotPass(t *testing.T) {
 	}
 }
 
+// That the pod can't be read says nothing against the slices: their silence is
+// told from the server's.
+func TestWatcherAsksForSlicesWithoutThePod(t *testing.T) {
+	t.Parallel()
+	s, _ := rotating(t)
+	s.deny["get pods"] = http.StatusInternalServerError
+	w := watching(t, s.config(), me, kube.Options{})
+	v := await(t, w, "the slices", func(v kube.View) bool { return v.SlicesKnown })
+	eventually(t, "a watch", func() bool { return s.open() >= 1 })
+	first := v.Contact
+	await(t, w, "a newer word", func(v kube.View) bool { return v.Contact.Sub(first) > 3*time.Second && !v.PodKnown })
+}
+
 // A proxy's page that says 404 is no word of the API server's on the pod.
 func TestWatcherDoesNotBelieveAPage(t *testing.T) {
 	t.Parallel()

@@ -117,10 +117,13 @@ func (k *knowledge) lostPod() {
 	delete(k.failures, findPod)
 }
 
-// unknownPod: nobody there has our name, and we have no UID to look for.
+// unknownPod: nobody there has our UID, or our name where we know no UID.
 func (k *knowledge) unknownPod() {
-	k.fails(findPod, failure{refused: true, err: fmt.Errorf(
-		"pod %s not found in namespace %s: set POD_NAME, or POD_UID, by the downward API", k.id.Name, k.id.Namespace)})
+	err := fmt.Errorf("pod %s not found in namespace %s: set POD_NAME, or POD_UID, by the downward API", k.id.Name, k.id.Namespace)
+	if k.id.UID != "" {
+		err = fmt.Errorf("no pod in namespace %s has UID %s: check POD_NAMESPACE and POD_UID", k.id.Namespace, k.id.UID)
+	}
+	k.fails(findPod, failure{refused: true, err: err})
 }
 
 func (k *knowledge) whoami() whoami {
@@ -186,12 +189,18 @@ func (k *knowledge) view() View {
 	worst := k.worstFailure()
 	v.Err, v.Refused = worst.err, worst.refused
 	k.viewPod(&v)
+	who := k.whoami()
+	k.remember(who)
+	// A pod that is nowhere to be found may be another namespace's, and so may
+	// be its slices.
+	if _, lost := k.failures[findPod]; lost && len(k.named) == 0 {
+		v.SlicesKnown, v.SlicesRefused = false, true
+		return v
+	}
 	if !k.slicesKnown {
 		v.SlicesRefused = k.slicesRefused()
 		return v
 	}
-	who := k.whoami()
-	k.remember(who)
 	of := map[string][]*slice{}
 	for _, name := range slices.Sorted(maps.Keys(k.slices)) {
 		s := k.slices[name]

@@ -17,8 +17,10 @@ import (
 
 // How often the pod is asked for, although it is watched.
 const (
-	beatEvery = 3 * time.Second
-	beatAgain = time.Second // after a failure
+	beatEvery   = 3 * time.Second
+	beatAgain   = time.Second            // after a failure
+	beatSoon    = 400 * time.Millisecond // after it was first seen, not being deleted: that may change
+	searchEvery = 30 * time.Second
 )
 
 // followPod finds the pod, then watches it, and asks for it every few seconds
@@ -28,25 +30,40 @@ const (
 func (w *Watcher) followPod(ctx context.Context, tried chan<- struct{}) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
+	var searched time.Time // when nobody was found
 	for first := true; ctx.Err() == nil; {
 		found, search, err := w.beat(ctx)
-		if search {
-			found, err = w.search(ctx)
+		if search && (searched.IsZero() || time.Since(searched) >= searchEvery) {
+			if found, err = w.search(ctx); err == nil && found == "" {
+				searched = time.Now()
+			}
+		}
+		if answered(err) {
+			w.beatSlices(ctx) // that pods can't be read does not mean that slices can't
 		}
 		if tried != nil {
 			close(tried)
 			tried = nil
 		}
+		pause := beatEvery
 		if found != "" && first {
 			first = false
 			watching.Go(func() { w.reflectPod(ctx, found) })
+			if v, _ := w.View(); !v.Deleting {
+				pause = beatSoon
+			}
 		}
 		if err != nil {
-			sleep(ctx, beatAgain, nil)
-			continue
+			pause = beatAgain
 		}
-		sleep(ctx, beatEvery, nil)
+		sleep(ctx, pause, nil)
 	}
+}
+
+// answered: the server refused, so there is one.
+func answered(err error) bool {
+	_, ok := err.(apierrors.APIStatus)
+	return ok
 }
 
 // beat asks for the pod once, and returns its name if it was there; else
@@ -64,9 +81,6 @@ func (w *Watcher) beat(ctx context.Context) (found string, search bool, err erro
 		missing := isMissing(err)
 		if err != nil && !missing {
 			w.report(ctx, op{"get", podResource}, err)
-			if apierrors.IsForbidden(err) {
-				w.beatSlices(ctx)
-			}
 			return "", false, err
 		}
 		ours := false
@@ -106,7 +120,8 @@ func (w *Watcher) beatSlices(ctx context.Context) {
 }
 
 // search looks through the namespace for the pod's UID: its host name is not
-// its name, or is by now another pod's. If no pod has it, ours was deleted by force.
+// its name, or is by now another pod's. If no pod has it, and one had, ours was
+// deleted by force. If none ever had, it may be another namespace's or cluster's.
 func (w *Watcher) search(ctx context.Context) (found string, err error) {
 	err = walk(podPage, func() {}, func(opts metav1.ListOptions) (string, error) {
 		list, err := w.client.pods(ctx, opts)
@@ -130,7 +145,13 @@ func (w *Watcher) search(ctx context.Context) (found string, err error) {
 	case errors.Is(err, errTooMany):
 		w.report(ctx, op{"list", podResource}, err)
 	case err == nil && found == "":
-		w.learn((*knowledge).lostPod)
+		w.learn(func(k *knowledge) {
+			if k.pod.uid != "" {
+				k.lostPod()
+			} else {
+				k.unknownPod()
+			}
+		})
 	}
 	return found, err
 }
