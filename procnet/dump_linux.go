@@ -18,9 +18,9 @@ const (
 	// net/netlink/af_netlink.c.
 	dumpBuffer = 32 << 10
 
-	// dumpTimeout ends a dump that has stopped coming. The kernel makes it
-	// inside send and recv, so this is for sandboxes that only look like one.
-	dumpTimeout = 10 * time.Second
+	// dumpTimeout is how long the next part of a dump may take. The kernel makes
+	// it inside send and recv, so this is for sandboxes that only look like one.
+	dumpTimeout = 3 * time.Second
 )
 
 // errInterrupted says that the kernel noticed a change that upset a dump.
@@ -157,9 +157,6 @@ func (d *dumper) exchange(ctx context.Context, kind uint16, body []byte, f func(
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := d.conn.SetReadDeadline(time.Now().Add(dumpTimeout)); err != nil {
-		return err
-	}
 	conn := d.conn
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -173,6 +170,12 @@ func (d *dumper) exchange(ctx context.Context, kind uint16, body []byte, f func(
 	}
 	interrupted := false
 	for {
+		if err := conn.SetReadDeadline(time.Now().Add(dumpTimeout)); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err() // or else that has put the end off
+		}
 		b, err := d.receive()
 		if ctx.Err() != nil {
 			return ctx.Err()
