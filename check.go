@@ -179,7 +179,7 @@ func (c *checkCmd) plan(r *report, v wait.View) {
 	r.say("budget", "%s (grace period %s)", budget, grace)
 	switch {
 	case v.PodKnown && !v.Deleting:
-		r.say("now", "the pod is not being deleted: a hook that ran now, as for a restart of its container, would exit at once while the pod is in rotation")
+		r.say("now", "the pod is not being deleted: a hook that ran now, as for a restart of its container, would exit after half a second while the pod is in rotation")
 	case v.Deleting:
 		r.say("now", "the pod is being deleted")
 	}

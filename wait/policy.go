@@ -45,8 +45,8 @@ const (
 //   - but never past the budget: Timeout, or the grace period less Reserve.
 //
 // A request counts only while its connection is younger than KeepaliveWait,
-// reckoned from when the pod left rotation or, if it is younger than that, from
-// when it was opened. After that the connection is pinned: only the app can end
+// reckoned from when the pod left rotation or a replacement took over, or, if it is
+// younger than that, from when it was opened. After that the connection is pinned: only the app can end
 // it, once it has its SIGTERM.
 //
 // Losing sight never makes it end sooner. Without the control plane it goes by
@@ -55,7 +55,7 @@ const (
 // for blindSleep, or Quiet if that is longer.
 //
 // A pod that is not being deleted and still in rotation stays there whatever
-// the hook does, so the hook ends at once.
+// the hook does, so the hook ends once that has been so for half a second.
 type Policy struct {
 	Quiet, Min, KeepaliveWait time.Duration
 	// Timeout is the budget at most. Zero: only the grace period bounds it.

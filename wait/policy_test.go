@@ -203,7 +203,29 @@ func TestRemoval(t *testing.T) {
 			turns: []turn{
 				{30, views(func(v *wait.View) { in(v); v.Deleting = false; v.Ended = "Failed: DeadlineExceeded" })},
 			},
-			reason: wait.Budget, stage: wait.Removal, held: 20_000,
+			reason: wait.Quiet, held: 5530, story: []string{"published ready or not", "though not being deleted"},
+		},
+		{
+			name: "its time is up, and another Service publishes it ready or not",
+			turns: []turn{
+				{30, views(func(v *wait.View) {
+					v.Deleting = false
+					v.Services = []wait.Service{{Name: "all", InRotation: true}, {Name: "web", InRotation: true}}
+				})},
+				{100, views(func(v *wait.View) {
+					v.Deleting = false
+					v.Services = []wait.Service{{Name: "all", InRotation: true}, {Name: "web"}}
+				})},
+			},
+			loads:  []load{clients(0, 3000, 10)},
+			reason: wait.Quiet, held: 8000, story: []string{"Service all: addresses are published ready or not", "though not being deleted"},
+		},
+		{
+			name:    "in rotation, and then the API server is silent",
+			turns:   []turn{{30, views(func(v *wait.View) { in(v); v.Deleting = false })}},
+			silence: [2]ms{100, 60_000},
+			loads:   []load{clients(0, 12_000, 10)},
+			reason:  wait.Quiet, held: 17_000, story: []string{"can't be seen"},
 		},
 		{
 			name:   "slices known, pod not",

@@ -8,8 +8,12 @@ import (
 // restartDoubt is how long a pod must stand in rotation, not being deleted, until
 // that means a restart. Where the kubelet ends a pod whose time is up
 // (activeDeadlineSeconds), hook and endpoint learn of it side by side: the slices
-// were 20 to 120 ms behind.
-const restartDoubt = 500 * time.Millisecond
+// were 20 to 120 ms behind. The control plane must have spoken in the second half
+// of that time; until it has, it is asked again after restartAgain.
+const (
+	restartDoubt = 500 * time.Millisecond
+	restartAgain = 100 * time.Millisecond
+)
 
 // rotation follows the stages that the control plane decides: removal and
 // handover. A stage's end is a fact that can be taken back: a slice may list
@@ -43,8 +47,8 @@ func (r *run) rotate(now time.Time) {
 	case silent || !r.view.SlicesKnown && r.view.SlicesRefused:
 		r.goBlind()
 	}
-	switch {
-	case !r.undeleted():
+	switch stays := !r.blind && r.view.SlicesKnown && r.undeleted() && len(r.services(inRotation)) > 0; {
+	case !stays:
 		r.stays = time.Time{}
 	case r.stays.IsZero():
 		r.stays = now
@@ -69,7 +73,7 @@ func (r *run) sighted(now time.Time) {
 		}
 		r.Log.Info("the API server answers again: going by the EndpointSlices", "event", "api-back")
 	}
-	if in := r.services(func(s Service) bool { return s.InRotation }); len(in) > 0 {
+	if in := r.services(inRotation); len(in) > 0 && !r.divided(now) {
 		if !r.left.IsZero() {
 			r.Log.Warn("back in rotation ("+plural("Service", in)+"): waiting for its removal anew", "event", "rotation-back", "services", in)
 		}
@@ -135,20 +139,33 @@ func (r *run) services(which func(Service) bool) []string {
 	return names
 }
 
-// undeleted: nobody deletes the pod and it is in rotation. Its container is being
-// restarted, or the kubelet evicts it; its endpoint stays. A pod that has ended is
-// listed ready only where unready addresses are published.
-func (r *run) undeleted() bool {
-	return !r.blind && r.view.SlicesKnown && r.view.PodKnown && !r.view.Deleting && r.view.Ended == "" && r.left.IsZero()
-}
+func inRotation(s Service) bool { return s.InRotation }
 
-// restarting: that has been so for long enough.
+func (r *run) undeleted() bool { return r.view.PodKnown && !r.view.Deleting }
+
+// restarting: nobody deletes the pod and it is in rotation. Its container is being
+// restarted, or the kubelet evicts it; its endpoint stays.
 func (r *run) restarting(now time.Time) bool {
-	at, ok := r.restartAt()
-	return ok && !now.Before(at)
+	return r.left.IsZero() && r.stood(now) && !r.divided(now)
 }
 
-func (r *run) restartAt() (time.Time, bool) { return r.stays.Add(restartDoubt), !r.stays.IsZero() }
+// divided: nobody deletes the pod, and yet it has ended, or some Service no longer
+// lists it ready. Those that still do publish addresses that are not ready.
+func (r *run) divided(now time.Time) bool {
+	out := r.services(func(s Service) bool { return !s.InRotation })
+	return r.stood(now) && r.undeleted() && (r.view.Ended != "" || len(out) > 0)
+}
+
+// stood says whether the pod has stood undeleted in rotation for long enough, as
+// far as that is known by now.
+func (r *run) stood(now time.Time) bool {
+	return !r.stays.IsZero() && !now.Before(r.stays.Add(restartDoubt)) && r.view.Contact.Sub(r.stays) >= restartDoubt/2
+}
+
+// stoodAt is when to see about that next.
+func (r *run) stoodAt(now time.Time) (time.Time, bool) {
+	return latest(r.stays.Add(restartDoubt), now.Add(restartAgain)), !r.stays.IsZero() && r.left.IsZero()
+}
 
 // plural lists names behind a noun: "Service web", "Services api, web".
 func plural(noun string, names []string) string {

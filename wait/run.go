@@ -173,7 +173,8 @@ func (r *run) look(ctx context.Context) {
 // absorb takes in what a look has found, and tells it.
 func (r *run) absorb(b *batch) {
 	before := r.window.last()
-	r.window.absorb(b, r.left)
+	// While a replacement is awaited new requests rightly come here.
+	r.window.absorb(b, latest(r.left, r.handed))
 	last := r.window.last()
 	if last.At.After(before.At) && last.At.After(r.left) {
 		r.tellArrival(last)
@@ -191,7 +192,7 @@ func (r *run) sleep(ctx context.Context, now time.Time) {
 	due, open := r.due()
 	earlier(due, open)
 	earlier(r.stamp())
-	earlier(r.restartAt())
+	earlier(r.stoodAt(now))
 	earlier(r.blindAt(), r.cluster != nil)
 	r.progress(due)
 	timer := time.NewTimer(until.Sub(now))

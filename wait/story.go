@@ -71,7 +71,7 @@ func (r *run) tellBudget() {
 
 func (r *run) tellLeft() {
 	all := r.services(func(Service) bool { return true })
-	if ready := r.services(func(s Service) bool { return s.AlwaysReady }); len(ready) > 0 {
+	if ready := r.services(func(s Service) bool { return s.AlwaysReady || s.InRotation }); len(ready) > 0 {
 		r.Log.Info(plural("Service", ready)+": addresses are published ready or not, so their slices won't show the removal: not waiting for it",
 			"event", "always-ready", "services", ready)
 	}
