@@ -413,6 +413,8 @@ func TestProbes(t *testing.T) {
 			loads: []load{probes(1000)}, reason: wait.Budget, held: 20_000},
 		{name: "a strange address with the probes' rhythm", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)}, reason: wait.Quiet, held: 6200,
 			story: []string{"from 169.254.20.10, readiness probes"}},
+		{name: "a strange address with the probes' rhythm, after a crowd of strangers", turns: removed(probing(time.Second)),
+			loads: []load{at(stranger, 1000)}, arrivals: strangers(1000), reason: wait.Quiet, held: 6200},
 		{name: "two of a rhythm are not enough", turns: removed(probing(2 * time.Second)), reason: wait.Quiet, held: 7200,
 			arrivals: []func(time.Time) wait.Arrival{connFrom(stranger, 200), connFrom(stranger, 2200)}},
 		{name: "a strange address with a rhythm and something else", turns: removed(probing(time.Second)), loads: []load{at(stranger, 1000)},
@@ -584,4 +586,14 @@ func TestLateStart(t *testing.T) {
 			t.Errorf("ended with %v after %v, held %v", o.Reason, took, o.Held)
 		}
 	})
+}
+
+// strangers are so many clients, each with an address of its own, a connection
+// each within the first 100 ms.
+func strangers(n int) (arrivals []func(time.Time) wait.Arrival) {
+	for i := range n {
+		addr := netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)})
+		arrivals = append(arrivals, connFrom(addr, ms(1+i/10)))
+	}
+	return arrivals
 }

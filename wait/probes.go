@@ -38,13 +38,14 @@ const (
 // Where the pod's probes are unknown, only the rhythm tells, only for the
 // node's addresses, and any whole number of seconds is a period.
 type probes struct {
-	node  []netip.Addr // known without the control plane
-	nodes []netip.Addr // these, and those that it told
-	known bool
-	inPod bool
-	beats []*beat
-	peers map[netip.Addr]*peer
-	conns map[uint64]Arrival // of probes, perhaps
+	node   []netip.Addr // known without the control plane
+	nodes  []netip.Addr // these, and those that it told
+	known  bool
+	inPod  bool
+	beats  []*beat
+	peers  map[netip.Addr]*peer
+	conns  map[uint64]Arrival // of probes, perhaps
+	lapsed Arrival            // the newest of peers that are followed no longer
 
 	excused map[netip.Addr]int
 }
@@ -188,7 +189,7 @@ func (p *probes) rhythm(a Arrival) bool {
 	addr := a.Peer.Addr()
 	r, ok := p.peers[addr]
 	if !ok {
-		if len(p.peers) >= maxPeers {
+		if len(p.peers) >= maxPeers && !p.evict(a.came()) {
 			return false
 		}
 		r = &peer{}
@@ -221,6 +222,26 @@ func (p *probes) rhythm(a Arrival) bool {
 	}
 	r.run, r.beat, r.data = 1, a, newer(r.data, a)
 	return true
+}
+
+// evict makes room for another peer: one that has missed its beat is a client, or
+// begins anew. It reports false if there is none.
+func (p *probes) evict(now time.Time) bool {
+	if !p.known {
+		return false
+	}
+	var longest time.Duration
+	for _, b := range p.beats {
+		longest = max(longest, b.Period)
+	}
+	for addr, r := range p.peers {
+		if now.Sub(r.beat.came()) > longest+longest/10 {
+			p.lapsed = newer(p.lapsed, r.newest())
+			delete(p.peers, addr)
+			return true
+		}
+	}
+	return false
 }
 
 // joins says whether a connection of unknown peer is the one that is due in the
@@ -286,12 +307,17 @@ func (p *probes) own(a Arrival) {
 // newest is the newest arrival that may turn out to be a probe's but counts
 // until it does.
 func (p *probes) newest() Arrival {
-	var last Arrival
+	last := p.lapsed
 	for _, r := range p.peers {
-		last = newer(last, r.client)
-		if r.run < inARow {
-			last = newer(newer(last, r.beat), r.data)
-		}
+		last = newer(last, r.newest())
 	}
 	return last
+}
+
+// newest is the peer's newest that counts so far.
+func (r *peer) newest() Arrival {
+	if r.run >= inARow {
+		return r.client
+	}
+	return newer(newer(r.client, r.beat), r.data)
 }
