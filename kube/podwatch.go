@@ -19,7 +19,8 @@ import (
 const (
 	beatEvery   = 3 * time.Second
 	beatAgain   = time.Second            // after a failure
-	beatSoon    = 400 * time.Millisecond // after it was first seen, not being deleted: that may change
+	beatSoon    = 400 * time.Millisecond // the first few times if it isn't being deleted: that may change
+	beatsSoon   = 5
 	searchEvery = 30 * time.Second
 )
 
@@ -31,7 +32,7 @@ func (w *Watcher) followPod(ctx context.Context, tried chan<- struct{}) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	var searched time.Time // when nobody was found
-	for first := true; ctx.Err() == nil; {
+	for first, soon := true, beatsSoon; ctx.Err() == nil; {
 		found, search, err := w.beat(ctx)
 		if search && (searched.IsZero() || time.Since(searched) >= searchEvery) {
 			if found, err = w.search(ctx); err == nil && found == "" {
@@ -49,9 +50,10 @@ func (w *Watcher) followPod(ctx context.Context, tried chan<- struct{}) {
 		if found != "" && first {
 			first = false
 			watching.Go(func() { w.reflectPod(ctx, found) })
-			if v, _ := w.View(); !v.Deleting {
-				pause = beatSoon
-			}
+		}
+		if v, _ := w.View(); soon > 0 && found != "" && !v.Deleting {
+			soon--
+			pause = beatSoon
 		}
 		if err != nil {
 			pause = beatAgain
@@ -62,8 +64,8 @@ func (w *Watcher) followPod(ctx context.Context, tried chan<- struct{}) {
 
 // answered: the server refused, so there is one.
 func answered(err error) bool {
-	_, ok := err.(apierrors.APIStatus)
-	return ok
+	var status apierrors.APIStatus
+	return errors.As(err, &status)
 }
 
 // beat asks for the pod once, and returns its name if it was there; else
@@ -106,8 +108,8 @@ func (w *Watcher) beat(ctx context.Context) (found string, search bool, err erro
 // the server does not know, and for a proxy's page, client-go makes up such a
 // Status, and says so by its cause.
 func isMissing(err error) bool {
-	status, ok := err.(apierrors.APIStatus)
-	return ok && apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err) &&
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err) &&
 		status.Status().Details != nil && status.Status().Details.Name != ""
 }
 
