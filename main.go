@@ -58,7 +58,7 @@ type policyFlags struct {
 	Quiet         time.Duration     `default:"5s" env:"LULL_QUIET" help:"How long nothing may arrive."`
 	Min           time.Duration     `default:"0s" env:"LULL_MIN" help:"Never exit sooner than this after the pod left rotation, for slow load balancers with little traffic."`
 	Handover      wait.HandoverMode `default:"auto" enum:"auto,always,never" env:"LULL_HANDOVER" help:"While no other endpoint is ready: auto waits for a replacement on its way, always for any, never for none."`
-	KeepaliveWait time.Duration     `default:"15s" env:"LULL_KEEPALIVE_WAIT" help:"Requests on a connection hold the exit for at most this long after the pod left rotation or a replacement took over, or after the connection opened if that was later; then only the app can end it. 0s: connections only."`
+	KeepaliveWait time.Duration     `default:"15s" env:"LULL_KEEPALIVE_WAIT" help:"Requests on a connection hold the exit for at most this long after the pod left rotation, or after the connection opened if that was later; then only the app can end it. 0s: connections only."`
 	Timeout       autoDuration      `default:"auto" env:"LULL_TIMEOUT" help:"The whole budget. auto: the grace period in force less the reserve."`
 	Reserve       time.Duration     `default:"10s" env:"LULL_RESERVE" help:"Left for the app's own shutdown; at most half the grace period."`
 	Ignore        []cidr            `env:"LULL_IGNORE" placeholder:"CIDR" help:"Clients whose connections don't count (scrapers, health checkers); repeatable."`

@@ -35,7 +35,7 @@ func TestOutcome(t *testing.T) {
 			{connFrom(nodeAddr, 0), 100, 60_000, 1000},
 			{connFrom(scraper, 0), 500, 500, 1},
 			{request(0, 0), 0, 60_000, 250},
-			{conn(0), 4400, 4400, 1},
+			{conn(0), 3400, 3400, 1},
 		}}
 		var stages []wait.Stage
 		policy.Progress = func(p wait.Progress) {
@@ -46,13 +46,12 @@ func TestOutcome(t *testing.T) {
 		got := policy.Run(t.Context(), control, kernel)
 		want := wait.Outcome{
 			Reason: wait.Quiet, Stage: wait.Lull,
-			Held: 9400 * time.Millisecond, Budget: 20 * time.Second, Left: time.Second, Handed: 3 * time.Second,
-			// The old connection is still in use, but has been pinned since 9 s: six
-			// after a replacement took over.
-			Last:   request(8000, 0)(start),
-			Pinned: 5,
+			Held: 8400 * time.Millisecond, Budget: 20 * time.Second, Left: time.Second, Handed: 3 * time.Second,
+			// The old connection is still in use, but it has been pinned since 7 s.
+			Last:   conn(3400)(start),
+			Pinned: 1,
 			Ignored: []wait.Ignored{
-				{Why: "readiness probes", From: nodeAddr, Count: 10},
+				{Why: "readiness probes", From: nodeAddr, Count: 9},
 				{Why: "named by --ignore", From: scraper, Count: 1},
 			},
 		}

@@ -45,9 +45,9 @@ const (
 //   - but never past the budget: Timeout, or the grace period less Reserve.
 //
 // A request counts only while its connection is younger than KeepaliveWait,
-// reckoned from when the pod left rotation or a replacement took over or, if it is
-// younger than that, from when it was opened. After that the connection is pinned:
-// only the app can end it, once it has its SIGTERM.
+// reckoned from when the pod left rotation or, if it is younger than that, from
+// when it was opened. After that the connection is pinned: only the app can end
+// it, once it has its SIGTERM.
 //
 // Losing sight never makes it end sooner. Without the control plane it goes by
 // the sockets, and in a pod takes at least twice Quiet in all. Where the control

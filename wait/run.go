@@ -173,8 +173,7 @@ func (r *run) look(ctx context.Context) {
 // absorb takes in what a look has found, and tells it.
 func (r *run) absorb(b *batch) {
 	before := r.window.last()
-	// While a replacement is awaited new requests rightly come here.
-	r.window.absorb(b, latest(r.left, r.handed))
+	r.window.absorb(b, r.left)
 	last := r.window.last()
 	if last.At.After(before.At) && last.At.After(r.left) {
 		r.tellArrival(last)
