@@ -34,7 +34,7 @@ func (w *Watcher) followPod(ctx context.Context, tried chan<- struct{}) {
 	var searched time.Time // when nobody was found
 	for first, soon := true, beatsSoon; ctx.Err() == nil; {
 		found, search, err := w.beat(ctx)
-		if search && (searched.IsZero() || time.Since(searched) >= searchEvery) {
+		if search && time.Since(searched) >= searchEvery {
 			if found, err = w.search(ctx); err == nil && found == "" {
 				searched = time.Now()
 			}
@@ -113,7 +113,7 @@ func isMissing(err error) bool {
 		status.Status().Details != nil && status.Status().Details.Name != ""
 }
 
-// beatSlices is the beat of a Watcher that may not read pods.
+// beatSlices is the beat of a Watcher that can't read pods.
 func (w *Watcher) beatSlices(ctx context.Context) {
 	short, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
@@ -122,8 +122,8 @@ func (w *Watcher) beatSlices(ctx context.Context) {
 }
 
 // search looks through the namespace for the pod's UID: its host name is not
-// its name, or is by now another pod's. If no pod has it, and one had, ours was
-// deleted by force. If none ever had, it may be another namespace's or cluster's.
+// its name, or is by now another pod's. If no pod has it, it may be another
+// namespace's or cluster's.
 func (w *Watcher) search(ctx context.Context) (found string, err error) {
 	err = walk(podPage, func() {}, func(opts metav1.ListOptions) (string, error) {
 		list, err := w.client.pods(ctx, opts)
@@ -147,13 +147,7 @@ func (w *Watcher) search(ctx context.Context) (found string, err error) {
 	case errors.Is(err, errTooMany):
 		w.report(ctx, op{"list", podResource}, err)
 	case err == nil && found == "":
-		w.learn(func(k *knowledge) {
-			if k.pod.uid != "" {
-				k.lostPod()
-			} else {
-				k.unknownPod()
-			}
-		})
+		w.learn((*knowledge).unknownPod)
 	}
 	return found, err
 }

@@ -1,6 +1,9 @@
 package procnet
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 const (
 	// maxKnown bounds the memory of connections: 9 MiB (TestKnownIsBounded prints
@@ -66,13 +69,22 @@ func (k *known) get(id uint64) (sighting, bool) {
 
 func (k *known) forget(id uint64) { delete(k.conns, id) }
 
-// missed reports whether there are connections on the ports that the look under
-// way should have seen.
-func (k *known) missed(ports *portSet) bool {
-	for _, s := range k.conns {
-		if !k.marked(s) && ports.has(s.port) {
-			return true
+// missed yields the connections on the ports that the look under way should have
+// seen.
+func (k *known) missed(ports *portSet) iter.Seq2[uint64, sighting] {
+	return func(yield func(uint64, sighting) bool) {
+		for id, s := range k.conns {
+			if !k.marked(s) && ports.has(s.port) && !yield(id, s) {
+				return
+			}
 		}
+	}
+}
+
+// missedAny reports whether there are any.
+func (k *known) missedAny(ports *portSet) bool {
+	for range k.missed(ports) {
+		return true
 	}
 	return false
 }

@@ -111,7 +111,7 @@ func (s *netlinkSource) Arrivals(ctx context.Context, ports []uint16, yield func
 	// had to stop, so it can miss one if another has left the bucket meanwhile
 	// (inet_diag_dump_icsk in net/ipv4/inet_diag.c, tcp_diag_dump in
 	// net/ipv4/tcp_diag.c of newer kernels): a second will hardly miss the same.
-	if !s.lost && s.known.missed(watched) {
+	if !s.lost && s.known.missedAny(watched) {
 		if err := s.survey(ctx, watched, yield); err != nil {
 			return err
 		}
@@ -131,10 +131,8 @@ func (s *netlinkSource) vanished(watched *portSet, yield func(Arrival)) {
 		return // and said so
 	}
 	now := s.now()
-	for cookie, c := range s.known.conns {
-		if !s.known.marked(c) && watched.has(c.port) {
-			yield(s.request(c, now, cookie, c.port, netip.AddrPort{}))
-		}
+	for cookie, c := range s.known.missed(watched) {
+		yield(s.request(c, now, cookie, c.port, netip.AddrPort{}))
 	}
 }
 
@@ -167,11 +165,9 @@ func (s *netlinkSource) dropped(ports *portSet, yield func(Arrival)) {
 func (s *netlinkSource) hear(asked []uint16, watched *portSet, yield func(Arrival)) {
 	s.events.want(watched, len(asked) == 0)
 	if s.heard != nil {
-		for _, p := range watched.list(watched.n) {
-			if !s.heard.has(p) {
-				s.lost = true
-				yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Port: p, Count: 1})
-			}
+		for p := range watched.without(s.heard) {
+			s.lost = true
+			yield(Arrival{At: s.base.Add(s.now()), Kind: Lost, Port: p, Count: 1})
 		}
 	}
 	s.heard = nil

@@ -1,12 +1,19 @@
 package procnet
 
-import "net/netip"
+import (
+	"iter"
+	"math/bits"
+	"net/netip"
+	"slices"
+)
 
 // portSet is a set of TCP ports: one bit each, 8 KiB, whatever their number.
 type portSet struct {
 	bits [1 << 16 / 64]uint64
 	n    int
 }
+
+var noPorts portSet // stays empty
 
 func portsOf(ports []uint16) *portSet {
 	s := new(portSet)
@@ -33,23 +40,26 @@ func (s *portSet) list(limit int) []uint16 {
 	if s.n > limit {
 		return nil
 	}
-	l := make([]uint16, 0, s.n)
-	for i, word := range s.bits {
-		for b := range 64 {
-			if word&(1<<b) != 0 {
-				l = append(l, uint16(i*64+b))
+	return slices.AppendSeq(make([]uint16, 0, s.n), s.without(&noPorts))
+}
+
+// without yields the ports that are not in o, in ascending order.
+func (s *portSet) without(o *portSet) iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		for i, word := range s.bits {
+			for word &^= o.bits[i]; word != 0; word &= word - 1 {
+				if !yield(uint16(i*64 + bits.TrailingZeros64(word))) {
+					return
+				}
 			}
 		}
 	}
-	return l
 }
 
 // covers reports whether every port of o is in s.
 func (s *portSet) covers(o *portSet) bool {
-	for i, word := range o.bits {
-		if word&^s.bits[i] != 0 {
-			return false
-		}
+	for range o.without(s) {
+		return false
 	}
 	return true
 }

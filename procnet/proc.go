@@ -21,9 +21,9 @@ const sparing = 20
 // procSource is the source "proc". Counters of the whole namespace, read on a
 // tick, tell whether anything came and when: PassiveOpens counts every connection
 // that is established (tcp_create_openreq_child in net/ipv4/tcp_minisocks.c), InSegs
-// less TCPPureAcks counts the segments that carry data, open or
-// close a connection. The tables, read when somebody asks and something moved,
-// tell whose connections those were, as far as they are still there.
+// less TCPPureAcks counts the segments that carry data, open or close a connection.
+// The tables, read when somebody asks and something moved, tell whose connections
+// those were, as far as they are still there.
 //
 // Every connection counts, however short: of 2,500 that live for less than a
 // millisecond, at 5,000 a second, it reports 2,500, whoever closes or resets them
@@ -154,9 +154,9 @@ func (s *procSource) Arrivals(ctx context.Context, ports []uint16, yield func(Ar
 func (s *procSource) ask(ports []uint16, watched *portSet, yield func(Arrival)) {
 	if s.asked != nil && *s.asked != *watched {
 		s.peers = [2]soleAddr{{many: true}, {many: true}}
-		now := s.base.Add(time.Since(s.base))
-		for _, p := range watched.list(watched.n) {
-			if !s.asked.has(p) && (s.named || len(ports) > 0) {
+		if s.named || len(ports) > 0 {
+			now := s.base.Add(time.Since(s.base))
+			for p := range watched.without(s.asked) {
 				yield(Arrival{At: now, Kind: Lost, Port: p, Count: 1})
 			}
 		}

@@ -121,7 +121,7 @@ func (r *run) goBlind() {
 // while they terminate (KEP-1669), and no others. A pod that isn't being
 // deleted is none of these.
 func (r *run) awaited() []string {
-	if r.Policy.Handover == HandoverNever || r.view.PodKnown && !r.view.Deleting {
+	if r.Policy.Handover == HandoverNever || r.undeleted() {
 		return nil
 	}
 	return r.services(func(s Service) bool {

@@ -82,7 +82,7 @@ func (r *run) tellLeft() {
 	default:
 		line += " (" + plural("Service", all) + ")"
 	}
-	if r.view.PodKnown && !r.view.Deleting {
+	if r.undeleted() {
 		line += ", though not being deleted"
 		if why := cmp.Or(r.view.Ended, r.view.Disrupted); why != "" {
 			line += " (" + why + ")"

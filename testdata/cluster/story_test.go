@@ -29,10 +29,8 @@ type line struct {
 	// Budget is the hook's in seconds, in its events "budget" and "end".
 	BudgetS float64 `json:"budget_s"`
 
-	Connections, Requests, Late int64     // the app's at SIGTERM and at its end
-	LastConnection              time.Time `json:"last_connection"`
-	LastRequest                 time.Time `json:"last_request"`
-	Seconds                     float64   // of the app's "done"
+	Connections, Requests, Late int64   // the app's at SIGTERM and at its end
+	Seconds                     float64 // of the app's "done"
 	Open                        int
 }
 

@@ -1,8 +1,7 @@
 // Command load is the client of the scenarios. It opens new connections at a fixed rate, one GET on
 // each, and keeps others alive with GET and POST in turn. It retries nothing: whatever goes wrong
-// is a failure, counted by kind and time. At the end (its standard input is closed, SIGTERM, or
-// -for is over) it finishes what is under way and prints one JSON object, of type report.Report, to
-// stdout.
+// is a failure, counted by kind and time. At the end (its standard input is closed, or SIGTERM) it
+// finishes what is under way and prints one JSON object, of type report.Report, to stdout.
 package main
 
 import (
@@ -27,7 +26,6 @@ type options struct {
 	keepalive int
 	pace      time.Duration
 	timeout   time.Duration
-	length    time.Duration
 	mptcp     bool
 	stdin     bool
 	from      netip.Prefix
@@ -43,7 +41,6 @@ func generate() int {
 	flag.IntVar(&o.keepalive, "keepalive", 0, "clients that keep their connection; every other one sends POST")
 	flag.DurationVar(&o.pace, "pace", 100*time.Millisecond, "pause of such a client between two requests")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Second, "for one request, connecting included")
-	flag.DurationVar(&o.length, "for", 0, "end after this long; 0: when told to")
 	flag.BoolVar(&o.mptcp, "mptcp", false, "connect with MPTCP")
 	flag.TextVar(&o.from, "from", netip.Prefix{}, "connect from the addresses of this `prefix` in turn")
 	flag.BoolVar(&o.stdin, "stdin", false, "end when standard input is closed")
@@ -54,11 +51,6 @@ func generate() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if o.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.length)
-		defer cancel()
-	}
 	if o.stdin {
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
