@@ -1,190 +1,199 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"text/tabwriter"
+	"slices"
+	"sync"
 	"time"
 
-	"lull/procnet"
-	"lull/wait"
+	"lull/kube"
 )
 
-// answerWithin is how long lull check waits for the API server.
-const answerWithin = 5 * time.Second
+const (
+	// answerWithin is how long lull check waits for the API server.
+	answerWithin = 5 * time.Second
+	// checkedAtOnce is how many pods are asked about at a time.
+	checkedAtOnce = 8
+
+	waysToName = "pod/NAME, deploy/NAME, -l LABELS"
+)
 
 type checkCmd struct {
-	policyFlags `embed:""`
-	podFlags    `embed:""`
-	socketFlags `embed:""`
+	hookFlags `embed:""`
+
+	What     []string `arg:"" optional:"" placeholder:"pod/NAME|deploy/NAME" help:"Pods to check from anywhere: pod/NAME, or all of deploy, sts, ds, rs or svc/NAME. None: the pod that this runs in."`
+	Selector string   `short:"l" placeholder:"LABELS" help:"Check the pods with these labels."`
+	Format   string   `default:"auto" enum:"auto,text,json" env:"LULL_FORMAT" help:"text for a person, json one object a pod and line. auto: text."`
+	Debug    bool     `env:"LULL_DEBUG" help:"Tell of each request to the API server, too, on stderr."`
+
+	command []string // what the hook becomes afterwards
 }
 
-// Run prints a report, and fails if the hook would lack anything.
+// Run prints a report a pod, and fails if the hook would lack anything.
 func (c *checkCmd) Run(ctx context.Context) error {
-	r := &report{}
-	away := c.Pod != "" && !inPod()
-	view := c.control(ctx, r)
-	if away {
-		r.say("sockets", "not looked at: they are the pod's, run lull check in it")
-	} else {
-		c.kernel(ctx, r, view)
-		r.log()
+	var reports []*report
+	switch {
+	case c.elsewhere():
+		var err error
+		if reports, err = c.remote(ctx); err != nil {
+			return err
+		}
+	case !inPod() && c.Endpoints != "skip" && len(c.socketFlags.asked()) == 0:
+		// This machine may have nothing to do with any pod.
+		return errors.New("which pod? name it: " + waysToName + "; or --port to check this machine's own sockets")
+	default:
+		reports = []*report{c.here(ctx)}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c.plan(r, view)
-	r.print()
-	if len(r.lacks) > 0 {
+	if !printReports(c.Format, reports) {
 		return codeError(exitError)
 	}
 	return nil
 }
 
-// report is what lull check has found out.
-type report struct {
-	rows  [][2]string
-	lacks []string
+// elsewhere reports whether the pods are others than where this runs. Then its sockets, its network
+// and its processes are not looked at: nothing of theirs may be told as the pod's.
+func (c *checkCmd) elsewhere() bool {
+	return len(c.What) > 0 || c.Selector != "" || c.podFlags.elsewhere()
 }
 
-func (r *report) say(what, format string, args ...any) {
-	r.rows = append(r.rows, [2]string{what, fmt.Sprintf(format, args...)})
+// log tells of each request to the API server, if the user asked for that. All else is in the
+// report.
+func (c *checkCmd) log() *slog.Logger {
+	if !c.Debug {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(handler(c.Format, true, level(c.Debug), os.Stderr))
 }
 
-func (r *report) lack(format string, args ...any) {
-	r.lacks = append(r.lacks, fmt.Sprintf(format, args...))
-}
-
-func (r *report) print() {
-	if len(r.lacks) == 0 {
-		r.say("lacks", "nothing")
-	}
-	for _, l := range r.lacks {
-		r.say("lacks", "%s", l)
-	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range r.rows {
-		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
-	}
-	w.Flush()
-}
-
-// control reports what the control plane says.
-func (c *checkCmd) control(ctx context.Context, r *report) wait.View {
-	ctx, stop := context.WithCancel(ctx)
-	control, ended := c.podFlags.watch(ctx, c.Port, slog.New(slog.DiscardHandler))
-	defer ended()
-	defer stop()
-	switch known := control.(type) {
-	case nil:
-		r.say("cluster", "not in Kubernetes, or not asked: the hook goes by the sockets alone")
-		if inPod() {
-			r.lack("the EndpointSlices: --endpoints=skip, so the hook takes at least %s", 2*c.Quiet)
-		}
-		return wait.View{Ports: numbers(c.Port)}
-	case *cluster:
-		r.say("pod", "%s", known.who)
-	}
-	v := firstAnswer(ctx, control)
-	if v.Err != nil {
-		r.lack("%v", v.Err)
-	}
-	if !v.SlicesKnown {
-		r.say("rotation", "unknown")
-		r.lack("the EndpointSlices: the hook goes by the sockets alone, for at least %s", 2*c.Quiet)
-		v.Ports = numbers(c.Port)
-	}
-	if v.SlicesKnown && len(v.Services) == 0 {
-		r.say("rotation", "in no Service's EndpointSlices")
-	}
-	for _, s := range v.Services {
-		r.say("rotation", "Service %s: %s", s.Name, serviceText(s))
-	}
-	if v.PodKnown {
-		nodes := append(procnet.Gateways("/proc"), v.NodeAddrs...)
-		for _, p := range v.Probes {
-			r.say("probe", "readiness on :%d every %s, not counted from %v", p.Port, p.Period, nodes)
-		}
-	} else {
-		r.lack("the pod: grace period and probes are unknown")
-	}
-	return v
-}
-
-// firstAnswer waits until the control plane has told all, or that it won't.
-func firstAnswer(ctx context.Context, cluster wait.Cluster) wait.View {
-	timeout := time.NewTimer(answerWithin)
-	defer timeout.Stop()
-	for {
-		v, changed := cluster.View()
-		if (v.SlicesKnown || v.SlicesRefused) && (v.PodKnown || v.Refused) {
-			return v
-		}
-		select {
-		case <-changed:
-		case <-timeout.C:
-			return v
-		case <-ctx.Done():
-			return v
+// kubectl is the command up to the pod's name, for the pod and the cluster that the user means.
+func (f podFlags) kubectl(verb string) string {
+	command := "kubectl " + verb
+	for _, flag := range []struct{ name, value string }{{"--kubeconfig", f.Kubeconfig}, {"--context", f.Context}, {"-n", f.Namespace}} {
+		if flag.value != "" {
+			command += " " + flag.name + " " + flag.value
 		}
 	}
+	return command + " " + cmp.Or(f.Pod, "POD")
 }
 
-// kernel reports what the kernel shows of the sockets.
-func (c *checkCmd) kernel(ctx context.Context, r *report, v wait.View) {
-	source, why, err := procnet.Open(c.Source)
+// here checks the pod, or the machine, that this runs in.
+func (c *checkCmd) here(ctx context.Context) *report {
+	r := &report{}
+	k := &podCheck{flags: c, report: r, local: true}
+	if inPod() {
+		k.inquirer = c.inquirer(&r.Pod)
+		defer k.close()
+	}
+	k.cluster(ctx)
+	k.kernel(ctx)
+	k.unseen()
+	k.story()
+	k.afterwards()
+	k.plan()
+	return r
+}
+
+// inquirer asks what a Watcher does not. What stands in its way stands in the Watcher's, who tells.
+func (c *checkCmd) inquirer(pod *string) *kube.Inquirer {
+	config, namespace, err := kube.Config(c.access())
+	if err != nil || c.Endpoints == "skip" {
+		return nil
+	}
+	id, err := c.identify(namespace)
 	if err != nil {
-		r.say("sockets", "can't be seen")
-		r.lack("the sockets: %v; the hook sleeps for 15s, or --quiet if that is longer", err)
-		return
+		return nil
 	}
-	defer source.Close()
-	r.say("sockets", "%s", source.Name())
-	if why != "" {
-		r.lack("netlink: %s; /proc takes the whole pod's traffic for the ports'", why)
-	}
-	queues, err := source.Queued(ctx, v.Ports)
+	*pod = id.Namespace + "/" + id.Name
+	inquirer, err := kube.NewInquirer(config, id.Namespace, c.log())
 	if err != nil {
-		r.lack("the accept queues: %v", err)
+		return nil
 	}
-	for _, q := range queues {
-		r.say("listening", ":%d, %d waiting in the accept queue", q.Port, q.Len)
-	}
-	if len(queues) == 0 && err == nil {
-		r.lack("a listening socket on the ports %v", v.Ports)
-	}
+	return inquirer
 }
 
-// log reports where the story goes.
-func (r *report) log() {
-	f, err := openLog("auto", false)
-	if f == nil || err != nil {
-		r.say("story", "stderr alone, which the kubelet throws away")
-		return
+// remote checks what the control plane says of pods that are elsewhere.
+func (c *checkCmd) remote(ctx context.Context) ([]*report, error) {
+	if c.Endpoints == "skip" {
+		return nil, errors.New("with --endpoints=skip there is nobody to ask about a pod that is elsewhere")
 	}
-	f.Close()
-	r.say("story", "stderr, and the container's log")
+	c.likeKubectl = true
+	config, namespace, err := kube.Config(c.access())
+	if errors.Is(err, kube.ErrNoCluster) {
+		return nil, errors.New("no cluster to ask about the pod: set KUBECONFIG or --kubeconfig, or run lull check in the pod")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Namespace == "" {
+		id, err := kube.Identify(kube.Sources{Pod: "any", ContextNamespace: namespace, Getenv: os.Getenv, Root: "/"})
+		if err != nil {
+			return nil, err
+		}
+		c.Namespace = id.Namespace
+	}
+	inquirer, err := kube.NewInquirer(config, c.Namespace, c.log())
+	if err != nil {
+		return nil, err
+	}
+	defer inquirer.Close()
+	pods, err := c.pods(ctx, inquirer)
+	if err != nil {
+		return nil, err
+	}
+	reports := make([]*report, len(pods))
+	var all sync.WaitGroup
+	slots := make(chan struct{}, checkedAtOnce)
+	for i, pod := range pods {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			one := *c
+			one.Pod = pod
+			reports[i] = &report{Pod: c.Namespace + "/" + pod}
+			k := &podCheck{flags: &one, report: reports[i], inquirer: inquirer}
+			k.cluster(ctx)
+			k.report.say("sockets", "not looked at: they are the pod's: %s", k.inThePod())
+			k.plan()
+		})
+	}
+	all.Wait()
+	return reports, nil
 }
 
-// plan reports what the hook would do.
-func (c *checkCmd) plan(r *report, v wait.View) {
-	grace := "unknown, taken for " + wait.DefaultGrace.String()
-	if v.PodKnown {
-		grace = v.Grace.String()
+// pods are the names of those to check.
+func (c *checkCmd) pods(ctx context.Context, inquirer *kube.Inquirer) ([]string, error) {
+	var names []string
+	add := func(more []string, err error) error {
+		for _, name := range more {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		return err
 	}
-	policy := c.policy()
-	budget := policy.Budget(v)
-	r.say("budget", "%s (grace period %s)", budget, grace)
-	switch {
-	case v.PodKnown && !v.Deleting:
-		r.say("now", "the pod is not being deleted: a hook that ran now, as for a restart of its container, would exit after half a second while the pod is in rotation")
-	case v.Deleting:
-		r.say("now", "the pod is being deleted")
+	if c.Pod != "" {
+		names = append(names, c.Pod)
 	}
-	if least := policy.Least(!v.SlicesKnown && (inPod() || c.Pod != "")); least > budget {
-		r.lack("time: at least %s of waiting don't fit into the budget of %s", least, budget)
+	for _, what := range c.What {
+		if err := add(inquirer.Find(ctx, what)); err != nil {
+			return nil, err
+		}
 	}
-	r.say("plan", "hold SIGTERM until the pod is out of rotation and nothing has arrived for %s, for %s at most", c.Quiet, budget)
+	if c.Selector != "" {
+		if err := add(inquirer.Select(ctx, c.Selector)); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("which pod of namespace %s? name it: %s", c.Namespace, waysToName)
+	}
+	return names, nil
 }

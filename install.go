@@ -12,12 +12,11 @@ type installCmd struct {
 	Dir string `arg:"" help:"The directory to copy into, such as an emptyDir that the app's container mounts, too."`
 }
 
-// Run copies the binary under a name of its own first, so that nobody ever sees
-// half of it.
+// Run copies the binary under a name of its own first, so that nobody ever sees half of it.
 func (c *installCmd) Run() (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("can't install into %s: %w", c.Dir, err)
+			err = fmt.Errorf("cannot install into %s: %w", c.Dir, err)
 		}
 	}()
 	self, err := os.Executable()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"lull/kube"
@@ -14,26 +13,59 @@ import (
 	"lull/wait"
 )
 
-// The policy declares what it wants to know, kube and procnet tell what they
-// know, and neither has heard of the other: here they are joined.
+// The policy declares what it wants to know, kube and procnet tell what they know, and neither has
+// heard of the other: here they are joined.
 
-// cluster shows a pod's watcher to the policy, narrowed to what the user asked
-// about.
-type cluster struct {
-	watcher interface {
-		View() (kube.View, <-chan struct{})
-	}
-	who      string   // the pod, and how it was found
-	services []string // empty: all
-	ports    []port   // empty: those that the slices name
-	found    bool     // one of the services names the pod, or did
+// controlPlane is what is asked about the pod.
+type controlPlane struct {
+	wait.Cluster               // nil: there is none to ask
+	who          string        // the pod, and how it was found
+	watcher      *kube.Watcher // behind it; nil if it cannot even be asked
+	close        func()
 }
 
-// refused stands for a cluster that can't even be asked.
-type refused struct{ err error }
+// Close ends what open began, and waits for it.
+func (c controlPlane) Close() {
+	if c.close != nil {
+		c.close()
+	}
+}
 
-func (r refused) View() (wait.View, <-chan struct{}) {
-	return wait.View{Err: r.err, Refused: true, SlicesRefused: true}, nil
+// open asks the control plane from now on, until Close or the end of ctx.
+func (f podFlags) open(ctx context.Context, log *slog.Logger) controlPlane {
+	if f.Endpoints == "skip" {
+		return controlPlane{}
+	}
+	config, namespace, err := kube.Config(f.access())
+	if errors.Is(err, kube.ErrNoCluster) {
+		log.Info("not in Kubernetes: going by the sockets alone", "event", "no-cluster")
+		return controlPlane{}
+	}
+	if err != nil {
+		return controlPlane{Cluster: refused{err}}
+	}
+	id, err := f.identify(namespace)
+	if err != nil {
+		return controlPlane{Cluster: refused{err}}
+	}
+	watcher, err := kube.NewWatcher(config, id, kube.Options{Services: f.asked(), Log: log})
+	if err != nil {
+		return controlPlane{Cluster: refused{err}}
+	}
+	who := id.Namespace + "/" + id.Name + " (" + strings.Join(id.From, ", ") + ")"
+	log.Info("pod "+who, "event", "identity", "namespace", id.Namespace, "pod", id.Name, "uid", id.UID)
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		watcher.Run(ctx)
+	}()
+	return controlPlane{Cluster: cluster{watcher}, who: who, watcher: watcher, close: func() { stop(); <-done }}
+}
+
+// access is how the API server is reached.
+func (f podFlags) access() kube.Access {
+	return kube.Access{Kubeconfig: f.Kubeconfig, Context: f.Context, LikeKubectl: f.likeKubectl}
 }
 
 // identify finds out which pod this is.
@@ -48,163 +80,113 @@ func (f podFlags) identify(namespace string) (kube.Identity, error) {
 	})
 }
 
-// watch asks the control plane from now on until ctx is done; ended waits for
-// the last goroutine of that. A nil cluster means that there is none to ask.
-func (f podFlags) watch(ctx context.Context, ports []port, log *slog.Logger) (c wait.Cluster, ended func()) {
-	ended = func() {}
-	if f.Endpoints == "skip" {
-		return nil, ended
-	}
-	config, namespace, err := kube.Config(f.Kubeconfig)
-	if errors.Is(err, kube.ErrNoCluster) {
-		log.Info("not in Kubernetes: going by the sockets alone", "event", "no-cluster")
-		return nil, ended
-	}
-	if err != nil {
-		return refused{err}, ended
-	}
-	id, err := f.identify(namespace)
-	if err != nil {
-		return refused{err}, ended
-	}
-	watcher, err := kube.NewWatcher(config, id, kube.Options{Services: asked(f.Service, "all")})
-	if err != nil {
-		return refused{err}, ended
-	}
-	who := id.Namespace + "/" + id.Name + " (" + strings.Join(id.From, ", ") + ")"
-	log.Info("pod "+who, "event", "identity", "namespace", id.Namespace, "pod", id.Name, "uid", id.UID)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		watcher.Run(ctx)
-	}()
-	return &cluster{watcher: watcher, who: who, services: asked(f.Service, "all"), ports: named(ports)}, func() { <-done }
+// refused stands for a cluster that cannot even be asked.
+type refused struct{ err error }
+
+func (r refused) View() (wait.View, <-chan struct{}) {
+	return wait.View{Err: r.err, Refused: true, SlicesRefused: true}, nil
 }
 
-// asked is what the user named; nothing if that was the word for all.
-func asked(names []string, all string) []string {
-	if slices.Contains(names, all) {
-		return nil
-	}
-	return names
+// cluster shows a pod's watcher to the policy.
+type cluster struct{ *kube.Watcher }
+
+func (c cluster) View() (wait.View, <-chan struct{}) {
+	v, changed := c.Watcher.View()
+	return waitView(v), changed
 }
 
-func named(ports []port) []port {
-	if slices.ContainsFunc(ports, func(p port) bool { return p.name == "auto" }) {
-		return nil
-	}
-	return ports
-}
-
-// numbers are the ports to watch as long as no slice tells what the names mean:
-// all that listen, if there is a name.
-func numbers(ports []port) []uint16 {
-	var n []uint16
-	for _, p := range named(ports) {
-		if p.number == 0 {
-			return nil
-		}
-		n = append(n, p.number)
-	}
-	return n
-}
-
-func (c *cluster) View() (wait.View, <-chan struct{}) {
-	v, changed := c.watcher.View()
+// waitView carries every field over: a test sees to it.
+func waitView(v kube.View) wait.View {
 	view := wait.View{
-		SlicesKnown: v.SlicesKnown, PodKnown: v.PodKnown, Contact: v.Contact, Err: v.Err,
+		SlicesKnown: v.SlicesKnown, PodKnown: v.PodKnown, Contact: v.Contact, SlicesContact: v.SlicesContact, Asked: v.Asked, Err: v.Err,
 		Refused: v.Refused, SlicesRefused: v.SlicesRefused,
-		Deleting: v.Deleting, Ended: v.Ended, Disrupted: v.Disrupted, Grace: v.Grace, NodeAddrs: v.NodeAddrs,
-		Ports: c.resolve(v.Ports),
+		Deleting: v.Deleting, Ended: v.Ended, Grace: v.Grace, RestartGrace: v.RestartGrace,
+		Restartable: v.Restartable, Owner: v.Owner,
+		HostNetwork: v.HostNetwork, NodeAddrs: v.NodeAddrs, PodAddrs: v.PodAddrs, Declared: v.Declared,
+		Named: v.Named,
 	}
 	for _, p := range v.Probes {
 		view.Probes = append(view.Probes, wait.Probe(p))
 	}
+	for _, p := range v.Live {
+		view.Live = append(view.Live, wait.Probe(p))
+	}
 	for _, s := range v.Services {
 		view.Services = append(view.Services, wait.Service(s))
 	}
-	c.found = c.found || len(view.Services) > 0
-	if view.SlicesKnown && len(c.services) > 0 && !c.found {
-		// A typo must not pass for a pod that is out of rotation.
-		view.SlicesKnown, view.Refused, view.SlicesRefused = false, true, true
-		view.Err = fmt.Errorf("no EndpointSlice of Service %s names this pod: check --service", strings.Join(c.services, ", "))
+	for _, p := range v.Ports {
+		view.Ports = append(view.Ports, wait.Port(p))
 	}
-	return view, changed
+	return view
 }
 
-// resolve turns the user's ports into numbers, or takes all that the slices
-// name. One name that no slice knows, and every listening port is watched.
-func (c *cluster) resolve(known []kube.Port) []uint16 {
-	var n []uint16
-	if len(c.ports) == 0 {
-		for _, k := range known {
-			n = append(n, k.Number)
-		}
-		return n
+// openSockets is the kernel's side.
+type openSockets struct {
+	wait.Sockets // nil: they cannot be seen
+	source       procnet.Source
+
+	notNamed   error  // why it is not the source that --source names
+	notNetlink string // why it is not netlink
+}
+
+// Close closes what open opened.
+func (s openSockets) Close() {
+	if s.source != nil {
+		s.source.Close()
 	}
-	for _, p := range c.ports {
-		if p.number != 0 {
-			n = append(n, p.number)
-			continue
-		}
-		before := len(n)
-		for _, k := range known {
-			if k.Name == p.name {
-				n = append(n, k.Number)
-			}
-		}
-		if len(n) == before {
-			return nil
-		}
+}
+
+// openSource opens the source that the flags name, or failing that the other one. The error is that
+// of procnet.Open.
+func (f socketFlags) openSource() (s openSockets, err error) {
+	source, why, err := procnet.Open(f.Source)
+	if err != nil && f.Source != "auto" && !errors.Is(err, procnet.ErrUnsupported) {
+		s.notNamed = fmt.Errorf("--source=%s is not available here, taking the other one: %w", f.Source, err)
+		source, why, err = procnet.Open("auto")
 	}
-	return n
+	if err != nil {
+		return s, err
+	}
+	s.Sockets, s.source, s.notNetlink = sockets{source}, source, why
+	return s, nil
+}
+
+// open opens the source that the flags name, or failing that the other one. The story says which
+// cannot be had. The only error is procnet.ErrUnsupported.
+func (f socketFlags) open(log *slog.Logger) (openSockets, error) {
+	s, err := f.openSource()
+	if s.notNamed != nil {
+		log.Warn(s.notNamed.Error(), "event", "missing")
+	}
+	switch {
+	case errors.Is(err, procnet.ErrUnsupported):
+		return openSockets{}, err
+	case err != nil:
+		log.Warn("no view of the sockets: "+err.Error(), "event", "missing")
+		return openSockets{}, nil //nolint:nilerr // told; the policy has a way to go on without
+	case s.notNetlink != "":
+		log.Warn("no netlink, watching the sockets through /proc: "+s.notNetlink, "event", "missing")
+	}
+	return s, nil
 }
 
 // sockets shows a source to the policy.
 type sockets struct{ procnet.Source }
 
-// open opens the source that the flags name, or failing that the other one. Nil
-// without an error: neither can be had, and the story says so. The only error is
-// procnet.ErrUnsupported.
-func (f socketFlags) open(log *slog.Logger) (wait.Sockets, error) {
-	source, why, err := procnet.Open(f.Source)
-	if err != nil && f.Source != "auto" && !errors.Is(err, procnet.ErrUnsupported) {
-		log.Warn("--source="+f.Source+" can't be had, taking what can: "+err.Error(), "event", "missing")
-		source, why, err = procnet.Open("auto")
+func (s sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival), open func(wait.Conn)) (listed bool, err error) {
+	var list func(procnet.Conn)
+	if open != nil {
+		list = func(c procnet.Conn) { open(wait.Conn(c)) }
 	}
-	switch {
-	case errors.Is(err, procnet.ErrUnsupported):
-		return nil, err
-	case err != nil:
-		log.Warn("no view of the sockets: "+err.Error(), "event", "missing")
-		return nil, nil //nolint:nilerr // told; the policy has a way to go on without
-	case why != "":
-		log.Warn("no netlink, watching the sockets through /proc: "+why, "event", "missing")
-	}
-	return sockets{source}, nil
+	return s.Source.Arrivals(ctx, ports, func(a procnet.Arrival) { yield(waitArrival(a)) }, list)
 }
 
-func (s sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival)) error {
-	return s.Source.Arrivals(ctx, ports, func(a procnet.Arrival) { yield(arrival(a)) })
+var waitKinds = map[procnet.Kind]wait.Kind{
+	procnet.Connection: wait.Connection, procnet.Request: wait.Request, procnet.Dropped: wait.Dropped,
+	procnet.Lost: wait.Lost, procnet.Waiting: wait.Waiting,
 }
 
-func (s sockets) Queued(ctx context.Context, ports []uint16, yield func(wait.Queue)) error {
-	queues, err := s.Source.Queued(ctx, ports)
-	for _, q := range queues {
-		yield(wait.Queue{Port: q.Port, Len: q.Len})
-	}
-	return err
-}
-
-func arrival(a procnet.Arrival) wait.Arrival {
-	kind := wait.Lost
-	switch a.Kind {
-	case procnet.Connection:
-		kind = wait.Connection
-	case procnet.Request:
-		kind = wait.Request
-	case procnet.Dropped:
-		kind = wait.Dropped
-	}
-	return wait.Arrival{At: a.At, Kind: kind, Conn: a.Conn, Opened: a.Opened, Port: a.Port, Peer: a.Peer, Count: a.Count}
+// waitArrival carries every field over: a test sees to it.
+func waitArrival(a procnet.Arrival) wait.Arrival {
+	return wait.Arrival{At: a.At, Kind: waitKinds[a.Kind], Conn: a.Conn, Opened: a.Opened, Port: a.Port, Peer: a.Peer, Count: a.Count, Since: a.Since}
 }

@@ -1,72 +1,124 @@
 package main
 
 import (
-	"slices"
-	"strings"
+	"errors"
+	"net/netip"
+	"reflect"
 	"testing"
+	"time"
 
 	"lull/kube"
+	"lull/procnet"
 	"lull/wait"
 )
 
-// told is a watcher that has one thing to say.
-type told kube.View
-
-func (t *told) View() (kube.View, <-chan struct{}) { return kube.View(*t), nil }
-
-// TestClusterNarrowing looks at what is made of the user's Services and ports: a
-// name that nothing knows must cost time, not requests.
-func TestClusterNarrowing(t *testing.T) {
-	view := kube.View{
-		PodKnown: true, SlicesKnown: true,
-		Services: []kube.Service{{Name: "web", InRotation: true, Ready: 2}},
-		Ports:    []kube.Port{{Name: "http", Number: 8080}, {Name: "metrics", Number: 9090}},
-	}
-	unknown := view
-	unknown.Services, unknown.Ports = nil, nil
-	for name, tt := range map[string]struct {
-		view     kube.View
-		services []string
-		ports    []port
-		want     []uint16 // empty: every listening port
-		refused  bool     // goes on as if there were no slices
-	}{
-		"all":                    {view: view, want: []uint16{8080, 9090}},
-		"a number":               {view: view, ports: []port{{number: 7000}}, want: []uint16{7000}},
-		"a name":                 {view: view, ports: []port{{name: "http"}}, want: []uint16{8080}},
-		"a number and a name":    {view: view, ports: []port{{number: 7000}, {name: "metrics"}}, want: []uint16{7000, 9090}},
-		"an unknown name":        {view: view, ports: []port{{number: 7000}, {name: "htpt"}}},
-		"a Service":              {view: view, services: []string{"web"}, want: []uint16{8080, 9090}},
-		"an unknown Service":     {view: unknown, services: []string{"wbe"}, refused: true},
-		"no Service names it":    {view: unknown},
-		"the slices are unknown": {view: kube.View{PodKnown: true}, services: []string{"web"}},
+// TestSeam: what kube and procnet know reaches the policy. A field that one of them has and the
+// policy hasn't, or that is not carried over, would be a zero there, which means that all is well.
+func TestSeam(t *testing.T) {
+	for _, tt := range []struct{ from, to reflect.Type }{
+		{reflect.TypeFor[kube.View](), reflect.TypeFor[wait.View]()},
+		{reflect.TypeFor[kube.Service](), reflect.TypeFor[wait.Service]()},
+		{reflect.TypeFor[kube.Probe](), reflect.TypeFor[wait.Probe]()},
+		{reflect.TypeFor[kube.Port](), reflect.TypeFor[wait.Port]()},
+		{reflect.TypeFor[procnet.Arrival](), reflect.TypeFor[wait.Arrival]()},
+		{reflect.TypeFor[procnet.Conn](), reflect.TypeFor[wait.Conn]()},
 	} {
-		t.Run(name, func(t *testing.T) {
-			says := told(tt.view)
-			c := &cluster{watcher: &says, services: tt.services, ports: tt.ports}
-			got, _ := c.View()
-			if !slices.Equal(got.Ports, tt.want) {
-				t.Errorf("ports %v, want %v", got.Ports, tt.want)
-			}
-			if got.SlicesRefused != tt.refused || got.SlicesKnown != (tt.view.SlicesKnown && !tt.refused) {
-				t.Errorf("slices known %v, refused %v: %v", got.SlicesKnown, got.SlicesRefused, got.Err)
-			}
-			if tt.refused && (got.Err == nil || !strings.Contains(got.Err.Error(), "check --service")) {
-				t.Errorf("error %v does not say what to change", got.Err)
-			}
-		})
+		for name := range fields(tt.from, tt.to) {
+			t.Errorf("%v.%s has no counterpart in %v", tt.from, name, tt.to)
+		}
+		for name := range fields(tt.to, tt.from) {
+			t.Errorf("%v.%s comes from nowhere in %v", tt.to, name, tt.from)
+		}
+	}
+	var v kube.View
+	fill(reflect.ValueOf(&v).Elem())
+	requireCarried(t, reflect.ValueOf(waitView(v)), "View")
+	var a procnet.Arrival
+	fill(reflect.ValueOf(&a).Elem())
+	requireCarried(t, reflect.ValueOf(waitArrival(a)), "Arrival")
+}
+
+// TestKinds: each kind of arrival is one of the policy's own.
+func TestKinds(t *testing.T) {
+	for _, from := range []procnet.Kind{procnet.Connection, procnet.Request, procnet.Dropped, procnet.Lost, procnet.Waiting} {
+		if _, ok := waitKinds[from]; !ok {
+			t.Errorf("procnet's kind %v is none of wait's", from)
+		}
+	}
+	back := map[wait.Kind]procnet.Kind{}
+	for from, to := range waitKinds {
+		if other, ok := back[to]; ok {
+			t.Errorf("procnet's kinds %v and %v are one of wait's", from, other)
+		}
+		back[to] = from
 	}
 }
 
-// TestServiceThatIsDeleted: it was no typo, so the pod has left it.
-func TestServiceThatIsDeleted(t *testing.T) {
-	says := told{SlicesKnown: true, Services: []kube.Service{{Name: "web", InRotation: true}}}
-	c := &cluster{watcher: &says, services: []string{"web"}}
-	if v, _ := c.View(); !slices.Equal(v.Services, []wait.Service{{Name: "web", InRotation: true}}) {
-		t.Fatalf("services %v", v.Services)
+// fields are those of a struct that another one lacks.
+func fields(of, lackedBy reflect.Type) map[string]bool {
+	lacking := map[string]bool{}
+	for i := range of.NumField() {
+		name := of.Field(i).Name
+		if _, ok := lackedBy.FieldByName(name); !ok {
+			lacking[name] = true
+		}
 	}
-	says.Services = nil
-	if v, _ := c.View(); !v.SlicesKnown || v.Refused || len(v.Services) != 0 {
-		t.Errorf("known %v, refused %v, services %v", v.SlicesKnown, v.Refused, v.Services)
+	return lacking
+}
+
+// samples are values of the types that fill does not look into.
+var samples = []any{
+	time.Unix(1, 0), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort("10.0.0.1:1"), errors.New("x"),
+}
+
+// fill sets a value, and every field of a struct, to something other than zero.
+func fill(v reflect.Value) {
+	for _, s := range samples {
+		if reflect.TypeOf(s).AssignableTo(v.Type()) {
+			v.Set(reflect.ValueOf(s))
+			return
+		}
+	}
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case v.Kind() == reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case v.Kind() == reflect.String:
+		v.SetString("x")
+	case v.Kind() == reflect.Bool:
+		v.SetBool(true)
+	case v.CanInt():
+		v.SetInt(1)
+	case v.CanUint():
+		v.SetUint(1)
+	default:
+		panic("no sample for " + v.Type().String())
+	}
+}
+
+// requireCarried requires that what fill set has arrived.
+func requireCarried(t *testing.T, v reflect.Value, path string) {
+	t.Helper()
+	for _, s := range samples {
+		if reflect.TypeOf(s).AssignableTo(v.Type()) {
+			if v.IsZero() {
+				t.Errorf("%s is not carried over", path)
+			}
+			return
+		}
+	}
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			requireCarried(t, v.Field(i), path+"."+v.Type().Field(i).Name)
+		}
+	case v.IsZero():
+		t.Errorf("%s is not carried over", path)
+	case v.Kind() == reflect.Slice:
+		requireCarried(t, v.Index(0), path+"[0]")
 	}
 }

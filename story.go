@@ -15,20 +15,19 @@ import (
 	"lull/wait"
 )
 
-// The rules of lull's voice. Everything it says goes through here, an event a
-// line, each a sentence without a capital and without a full stop, the text
-// after "lull: ". A line says what happened in the user's words; where
-// something failed it says what lull does instead, and what to change. People
-// get the sentence alone, machines the sentence and its figures as JSON, marked
+// The rules of lull's voice. Everything it says goes through here, an event a line, each a sentence
+// without a capital and without a full stop, the text after "lull: ". A line says what happened in
+// the user's words; where something failed it says what lull does instead, and what to change.
+// People get the sentence alone, machines the sentence and its figures as JSON, marked
 // "logger":"lull" because it stands among the app's own lines.
 //
-// Nothing that reads the story may hold the hook up: lines that can't be written
-// at once wait in a bounded queue, and are lost when that is full.
+// Nothing that reads the story may hold the hook up: lines that cannot be written at once wait in a
+// bounded queue, and are lost when that is full.
 
 // story is where lull's events go.
 type story struct {
 	Log    *slog.Logger
-	outs   []*lines
+	outs   []*queue
 	status *status // nil unless a person is watching
 }
 
@@ -36,18 +35,18 @@ type story struct {
 func openStory(f storyFlags) *story {
 	s := &story{}
 	terminal := isTerminal(os.Stderr)
-	stderr := newLines(os.Stderr)
+	stderr := newQueue(os.Stderr)
 	s.outs = append(s.outs, stderr)
 	if terminal && f.Format != "json" {
 		s.status = &status{out: stderr}
 		stderr.before = clearLine
 	}
-	handlers := []slog.Handler{handler(f.Format, terminal, stderr)}
+	handlers := []slog.Handler{handler(f.Format, terminal, level(f.Debug), stderr)}
 	log, err := openLog(f.Log, terminal)
 	if log != nil {
-		out := newLines(log)
+		out := newQueue(log)
 		s.outs = append(s.outs, out)
-		handlers = append(handlers, handler(f.Format, false, out))
+		handlers = append(handlers, handler(f.Format, false, level(f.Debug), out))
 	}
 	s.Log = slog.New(slog.NewMultiHandler(handlers...))
 	if err != nil {
@@ -86,8 +85,8 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// hasTerminal says whether a person runs this: a hook has no controlling
-// terminal, wherever its output goes.
+// hasTerminal reports whether a person runs this: a hook has no controlling terminal, wherever its
+// output goes.
 func hasTerminal() bool {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -97,50 +96,40 @@ func hasTerminal() bool {
 	return true
 }
 
-// containerLog is PID 1's stderr: what a hook writes there shows up in
-// `kubectl logs`, while its own output is thrown away.
-const containerLog = "/proc/1/fd/2"
-
-// openLog opens where the story goes besides stderr; nil for nowhere. It never
-// blocks: a FIFO without a reader is an error.
+// openLog opens where the story goes besides stderr; nil for nowhere. It never blocks: a FIFO
+// without a reader is an error.
 func openLog(name string, terminal bool) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_APPEND | unix.O_NONBLOCK
 	switch name {
 	case "none":
 		return nil, nil
 	case "auto":
-		if terminal || !inPod() || !ownInit() {
+		if terminal || !inPod() {
 			return nil, nil
 		}
 		return openContainerLog(flags), nil
 	}
 	f, err := os.OpenFile(name, flags|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("can't open the log: %w", err)
+		return nil, fmt.Errorf("cannot open the log: %w", err)
 	}
 	return f, nil
 }
 
-// openContainerLog returns nil where that can't be had: it may be another
-// user's, a socket, or what stderr is anyway.
+// openContainerLog opens the stderr of the container's first process: what a hook writes there
+// shows up in `kubectl logs`, while its own output is thrown away. It returns nil where that is not
+// to be had: it may be another user's, a socket, or what stderr is anyway.
 func openContainerLog(flags int) *os.File {
-	f, err := os.OpenFile(containerLog, flags, 0)
+	first, err := firstProcess("/proc")
+	if err != nil {
+		return nil
+	}
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/2", first.pid), flags, 0)
 	if err == nil && same(f, os.Stderr) {
 		f.Close()
 		f = nil
 	}
 	return f
-}
-
-// ownInit says whether PID 1 is this container's: with shareProcessNamespace it
-// is the pause process, with hostPID the node's init.
-func ownInit() bool {
-	one, err := os.Readlink("/proc/1/ns/mnt")
-	if err != nil {
-		return false
-	}
-	self, err := os.Readlink("/proc/self/ns/mnt")
-	return err == nil && one == self
 }
 
 func same(a, b *os.File) bool {
@@ -152,19 +141,30 @@ func same(a, b *os.File) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// handler writes in a format, which "auto" leaves to who reads: a person at a
-// terminal, or a machine.
-func handler(format string, terminal bool, w io.Writer) slog.Handler {
+// handler writes in a format, which "auto" leaves to who reads: a person at a terminal, or a
+// machine.
+func handler(format string, terminal bool, least slog.Level, w io.Writer) slog.Handler {
 	if format == "text" || format == "auto" && terminal {
-		return &text{w}
+		return &text{w, least}
 	}
-	return slog.NewJSONHandler(w, nil).WithAttrs([]slog.Attr{slog.String("logger", "lull")})
+	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}).WithAttrs([]slog.Attr{slog.String("logger", "lull")})
+}
+
+// level is the least that is told.
+func level(debug bool) slog.Level {
+	if debug {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // text is the handler for people: the sentence alone.
-type text struct{ w io.Writer }
+type text struct {
+	w     io.Writer
+	least slog.Level
+}
 
-func (t *text) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (t *text) Enabled(_ context.Context, l slog.Level) bool { return l >= t.least }
 func (t *text) WithAttrs([]slog.Attr) slog.Handler           { return t }
 func (t *text) WithGroup(string) slog.Handler                { return t }
 
@@ -175,6 +175,8 @@ func (t *text) Handle(_ context.Context, r slog.Record) error {
 		mark = "error: "
 	case r.Level >= slog.LevelWarn:
 		mark = "warning: "
+	case r.Level < slog.LevelInfo:
+		mark = "debug: "
 	}
 	_, err := fmt.Fprintf(t.w, "lull: %s%s\n", mark, r.Message)
 	return err
@@ -187,50 +189,50 @@ const (
 	farewell = 200 * time.Millisecond
 )
 
-// lines writes to a file without making the writer wait.
-type lines struct {
+// queue writes lines to a file without making the writer wait.
+type queue struct {
 	before string // written ahead of every line
-	queue  chan []byte
+	lines  chan []byte
 	done   chan struct{}
 	mu     sync.Mutex // guards closed against Write
 	closed bool
 }
 
-func newLines(f *os.File) *lines {
-	l := &lines{queue: make(chan []byte, maxLines), done: make(chan struct{})}
+func newQueue(f *os.File) *queue {
+	q := &queue{lines: make(chan []byte, maxLines), done: make(chan struct{})}
 	go func() {
-		defer close(l.done)
-		for line := range l.queue {
+		defer close(q.done)
+		for line := range q.lines {
 			_, _ = f.Write(line) // an error has nobody to be told to
 		}
 	}()
-	return l
+	return q
 }
 
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+func (q *queue) Write(p []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
 		return len(p), nil
 	}
 	select {
-	case l.queue <- append([]byte(l.before), p...):
+	case q.lines <- append([]byte(q.before), p...):
 	default:
 	}
 	return len(p), nil
 }
 
 // end takes no more lines; done is closed when those before are written.
-func (l *lines) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	close(l.queue)
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	close(q.lines)
 }
 
 // status is the line at the bottom of a terminal that counts down.
 type status struct {
-	out  *lines
+	out  *queue
 	mu   sync.Mutex
 	now  wait.Progress
 	quit chan struct{} // closed to end the ticker; nil before there is one
@@ -254,17 +256,27 @@ func (s *status) tick(quit <-chan struct{}) {
 		case <-quit:
 			return
 		case <-ticker.C:
-			s.mu.Lock()
-			p := s.now
-			s.mu.Unlock()
-			fmt.Fprint(s.out, statusLine(p, time.Now()))
+			s.print()
 		}
 	}
+}
+
+// print writes the line, but not after stop.
+func (s *status) print() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quit == nil {
+		return
+	}
+	fmt.Fprint(s.out, statusLine(s.now, time.Now()))
 }
 
 func statusLine(p wait.Progress, now time.Time) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "  waiting for the %s", p.Stage)
+	if p.Stage == wait.Closing {
+		fmt.Fprintf(&b, " of %d open connections", p.Open)
+	}
 	if !p.Due.IsZero() {
 		fmt.Fprintf(&b, ", %.1fs to go if nothing arrives", max(0, p.Due.Sub(now).Seconds()))
 	}

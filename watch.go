@@ -5,45 +5,59 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
+	"reflect"
+	"sort"
+	"strings"
 	"time"
 
+	"lull/procnet"
 	"lull/wait"
 )
 
 // tick is how often lull watch looks. The hook looks about once a quiet window.
 const tick = 250 * time.Millisecond
 
+// maxArrivals is how many arrivals of one look are told each by itself.
+const maxArrivals = 4096
+
 type watchCmd struct {
 	podFlags    `embed:""`
 	socketFlags `embed:""`
 	Format      string `default:"auto" enum:"auto,text,json" env:"LULL_FORMAT" help:"text for a person, json one object a line; auto: text on a terminal, else json."`
+	Debug       bool   `env:"LULL_DEBUG" help:"Tell of each request to the API server, too."`
 }
 
 // Run prints until the context ends, which is no failure: it has no other end.
 func (w *watchCmd) Run(ctx context.Context) error {
+	if w.elsewhere() {
+		return fmt.Errorf("the connections of this machine are not the pod's: watch them in the pod (%s -- /lull watch), or beside it "+
+			"(%s -it --image=IMAGE --target=CONTAINER --profile=restricted -- /lull watch)", w.kubectl("exec"), w.kubectl("debug"))
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	// Unlike a hook it waits for its reader, and ends with him.
 	out := &reader{stop: stop}
-	log := slog.New(handler(w.Format, isTerminal(os.Stdout), out))
-	source, err := w.socketFlags.open(log)
+	log := slog.New(handler(w.Format, isTerminal(os.Stdout), level(w.Debug), out))
+	sockets, err := w.socketFlags.open(log)
 	if err != nil {
 		return err
 	}
-	if source == nil {
+	if sockets.Sockets == nil {
 		return errors.New("no sockets to watch: neither netlink nor /proc can be read here")
 	}
-	defer source.(sockets).Close()
-	cluster, ended := w.podFlags.watch(ctx, w.Port, log)
-	defer ended()
-	defer stop()
+	defer sockets.Close()
+	control := w.podFlags.open(ctx, log)
+	defer control.Close()
 
-	l := &lookout{Logger: log, cluster: cluster, sockets: source, view: wait.View{Ports: numbers(w.Port)}}
+	policy := wait.Policy{Services: w.podFlags.asked(), Ports: w.socketFlags.asked()}
+	watching := newWatcher(log, policy, control, sockets)
+	defer watching.summary()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		if err := l.look(ctx); err != nil && ctx.Err() == nil {
+		if err := watching.look(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 		select {
@@ -65,63 +79,137 @@ func (r *reader) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// lookout tells what has changed since it last looked.
-type lookout struct {
-	*slog.Logger
-	cluster wait.Cluster
-	sockets wait.Sockets
-	view    wait.View
-	queued  map[uint16]uint32
+// watcher tells what has changed since it last looked.
+type watcher struct {
+	log     *slog.Logger
+	policy  wait.Policy
+	control controlPlane
+	sockets openSockets
+	rules   *wait.ProbeRules
+	seen    seen
+
+	view   wait.View
+	ports  []uint16
+	queued map[uint16]uint32
 }
 
-func (l *lookout) look(ctx context.Context) error {
-	if l.cluster != nil {
-		l.turn()
+func newWatcher(log *slog.Logger, policy wait.Policy, control controlPlane, sockets openSockets) *watcher {
+	return &watcher{
+		log: log, policy: policy, control: control, sockets: sockets,
+		rules: wait.NewProbeRules(procnet.Gateways("/proc"), inPod()), seen: seen{since: time.Now(), clients: map[netip.Addr]int{}},
 	}
-	err := l.sockets.Arrivals(ctx, l.view.Ports, func(a wait.Arrival) {
-		l.Info(a.At.Format("15:04:05.000")+" "+a.String(), "event", "arrival",
-			"at", a.At, "kind", a.Kind.String(), "port", a.Port, "peer", a.Peer.String(), "conn", a.Conn, "count", max(1, a.Count))
-	})
+}
+
+func (w *watcher) look(ctx context.Context) error {
+	if w.control.Cluster != nil {
+		w.observe()
+	} else {
+		w.ports = w.policy.Watched(w.view)
+	}
+	arrivals, more, err := w.arrivals(ctx)
+	for _, a := range arrivals {
+		w.tell(a)
+	}
+	if more > 0 {
+		w.log.Info(fmt.Sprintf("and %d more", more), "event", "more", "count", more)
+	}
 	if err != nil {
 		return err
 	}
+	queues, err := w.sockets.source.Queued(ctx, w.ports)
 	queued := map[uint16]uint32{}
-	err = l.sockets.Queued(ctx, l.view.Ports, func(q wait.Queue) { queued[q.Port] = q.Len })
-	for port, n := range queued {
-		if n != l.queued[port] {
-			l.Info(fmt.Sprintf("%d waiting in the accept queue of :%d", n, port), "event", "queue", "port", port, "len", n)
+	for _, q := range queues {
+		queued[q.Port] = q.Len
+		if q.Len != w.queued[q.Port] {
+			w.log.Info(fmt.Sprintf("%d waiting in the accept queue of :%d", q.Len, q.Port), "event", "queue", "port", q.Port, "len", q.Len)
 		}
 	}
-	l.queued = queued
+	w.queued = queued
 	return err
 }
 
-// turn tells what the control plane says anew.
-func (l *lookout) turn() {
-	before := l.view
-	l.view, _ = l.cluster.View()
-	if !l.view.SlicesKnown {
-		l.view.Ports = before.Ports
+// arrivals are those since the last look, in their order, and how many more there were. A connection
+// that the look showed half open, and again when it was complete, is the later of the two.
+func (w *watcher) arrivals(ctx context.Context) (all []wait.Arrival, more int, err error) {
+	_, err = w.sockets.Arrivals(ctx, w.ports, func(a wait.Arrival) {
+		switch {
+		case a.Kind == wait.Waiting: // told by look, when it changes
+		case len(all) >= maxArrivals:
+			more += a.Count
+		default:
+			all = append(all, a)
+		}
+	}, nil)
+	sort.SliceStable(all, func(i, j int) bool { return all[i].At.Before(all[j].At) })
+	last := map[uint64]int{}
+	for i, a := range all {
+		if a.Kind == wait.Connection {
+			last[a.Conn] = i
+		}
 	}
-	if err := l.view.Err; err != nil && (before.Err == nil || before.Err.Error() != err.Error()) {
-		l.Warn(err.Error(), "event", "missing")
+	kept := all[:0]
+	for i, a := range all {
+		if a.Kind != wait.Connection || a.Conn == 0 || last[a.Conn] == i {
+			kept = append(kept, a)
+		}
 	}
-	if l.view.Deleting && !before.Deleting {
-		l.Info("the pod is being deleted", "event", "deleting")
+	return kept, more, err
+}
+
+// tell tells one arrival, and whose it is.
+func (w *watcher) tell(a wait.Arrival) {
+	whose, why := w.rules.Record(a)
+	w.seen.record(a, whose)
+	line := a.At.Format("15:04:05.000") + " " + arrivalText(a)
+	switch {
+	case why != "" && whose == wait.ByClient:
+		line += ", a client's: " + why
+	case whose == wait.ByProbe:
+		line += ", a probe's: " + why
+	case whose == wait.Unclear:
+		line += ": " + why
+	}
+	w.log.Info(line, "event", "arrival", "at", a.At, "kind", a.Kind.String(), "whose", whose.String(), "why", why,
+		"port", a.Port, "peer", a.Peer.String(), "conn", a.Conn, "count", a.Count)
+}
+
+// arrivalText is the arrival's own words, with the peer's port where that is known.
+func arrivalText(a wait.Arrival) string {
+	text := a.String()
+	if a.Peer.IsValid() && a.Peer.Port() != 0 {
+		text = strings.Replace(text, "from "+a.Peer.Addr().String(), "from "+a.Peer.String(), 1)
+	}
+	return text
+}
+
+// observe tells what the control plane says anew.
+func (w *watcher) observe() {
+	before := w.view
+	view, _ := w.control.View()
+	w.view = w.policy.Narrow(view)
+	w.rules.Learn(w.view)
+	if w.view.SlicesKnown || !before.SlicesKnown {
+		w.ports = w.policy.Watched(w.view)
+	}
+	if err := w.view.Err; err != nil && (before.Err == nil || before.Err.Error() != err.Error()) {
+		w.log.Warn(err.Error(), "event", "missing")
+	}
+	if w.view.Deleting && !before.Deleting {
+		w.log.Info("the pod is being deleted", "event", "deleting")
 	}
 	was := map[string]wait.Service{}
 	for _, s := range before.Services {
 		was[s.Name] = s
 	}
-	for _, s := range l.view.Services {
-		if old, ok := was[s.Name]; !ok || old != s {
-			l.Info("Service "+s.Name+": "+serviceText(s), "event", "service", "service", s.Name,
+	for _, s := range w.view.Services {
+		if old, ok := was[s.Name]; !ok || !reflect.DeepEqual(old, s) {
+			w.log.Info("Service "+s.Name+": "+serviceText(s), "event", "service", "service", s.Name,
 				"in_rotation", s.InRotation, "serving", s.Serving, "ready", s.Ready, "coming", s.Coming)
 		}
 	}
 }
 
-// serviceText says what a Service makes of the pod.
+// serviceText is what a Service makes of the pod.
 func serviceText(s wait.Service) string {
 	state := "out of rotation"
 	switch {

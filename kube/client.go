@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,39 +19,33 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// How long what may take. A hook lives for some 20 s, so that nothing may hang
-// for longer than a fraction of that.
+// How long a request may take. A hook lives for some 20 s, so nothing may hang for longer than a
+// fraction of that.
 const (
-	dialTimeout   = 3 * time.Second  // a SYN that is dropped, a TLS handshake that is not answered
-	getTimeout    = 3 * time.Second  // one object
-	pageTimeout   = 10 * time.Second // a page of a list from a slow server
-	headerTimeout = 10 * time.Second // until a watch is open
-	pingAfter     = 2 * time.Second  // of silence on an HTTP/2 connection
-	pingTimeout   = 2 * time.Second  // until one that does not answer is closed
+	getTimeout  = 3 * time.Second  // one object
+	pageTimeout = 10 * time.Second // a page of a list from a slow server
 )
 
-// How much an answer may hold. API servers allow 1.5 MB an object and pages are
-// of some tens of objects, most of them a few kB.
 const (
-	maxBody    = 64 << 20
-	maxPages   = 400
-	podPage    = 50
-	slicePage  = 100
-	maxRestart = 3
+	podPage    = 50  // objects of a page
+	slicePage  = 100 // likewise
+	maxPages   = 400 // of a list
+	maxRestart = 3   // how often a list begins anew whose pages have expired
 )
 
-// client makes the few requests that the package needs. Each is tried once:
-// who asks knows best when to ask again.
+// client makes the few requests that the package needs. Each is tried once: who asks knows best
+// when to ask again.
 type client struct {
 	namespace string
 	core      *rest.RESTClient
 	discovery *rest.RESTClient
-	lines     *lines
+	hold      *hold
+	close     func() // ends all requests and connections, for good
 }
 
-// newClient joins the configuration with a transport of its own: client-go's
-// would notice a dead connection after 45 s, and keep it for the process.
-func newClient(cfg *rest.Config, namespace string) (*client, error) {
+// newClient joins the configuration with a transport of its own: client-go's would notice a dead
+// connection after 45 s, and keep it for the process.
+func newClient(cfg *rest.Config, namespace string, log *slog.Logger, asks func()) (*client, error) {
 	silenceClientGo()
 	cfg = rest.CopyConfig(cfg)
 	cfg.UserAgent = "lull"
@@ -63,18 +56,22 @@ func newClient(cfg *rest.Config, namespace string) (*client, error) {
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 
-	lines := &lines{dial: cfg.Dial}
-	transport, err := newTransport(cfg, lines)
+	life, end := context.WithCancel(context.Background())
+	c := &client{namespace: namespace, hold: &hold{}, close: end}
+	transport, err := newTransport(life, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("api server's configuration: %s", oneLine(err.Error()))
 	}
-	wrapped, err := rest.HTTPWrappersForConfig(cfg, bounded{transport})
+	wrapped, err := rest.HTTPWrappersForConfig(cfg, takeTokenFile(cfg, observed{bounded{transport}, log, asks, c.hold}))
 	if err != nil {
 		return nil, fmt.Errorf("api server's credentials: %s", oneLine(err.Error()))
 	}
-	c := &client{namespace: namespace, lines: lines}
-	web := &http.Client{Transport: wrapped}
-	if c.core, err = newREST(cfg, web, "/api", corev1.SchemeGroupVersion, &corev1.Pod{}, &corev1.PodList{}); err != nil {
+	web := &http.Client{
+		Transport: wrapped,
+		// The transport would send the token along, wherever that leads.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if c.core, err = newREST(cfg, web, "/api", corev1.SchemeGroupVersion, &corev1.Pod{}, &corev1.PodList{}, &corev1.Service{}, &corev1.Event{}); err != nil {
 		return nil, err
 	}
 	c.discovery, err = newREST(cfg, web, "/apis", discoveryv1.SchemeGroupVersion,
@@ -85,7 +82,7 @@ func newClient(cfg *rest.Config, namespace string) (*client, error) {
 	return c, nil
 }
 
-// newREST knows two types alone: the rest of Kubernetes' would triple the binary.
+// newREST knows a few types alone: the rest of Kubernetes' would triple the binary.
 func newREST(cfg *rest.Config, web *http.Client, path string, gv schema.GroupVersion, types ...runtime.Object) (*rest.RESTClient, error) {
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypes(gv, types...)
@@ -101,60 +98,23 @@ func newREST(cfg *rest.Config, web *http.Client, path string, gv schema.GroupVer
 	return c, nil
 }
 
-// newTransport notices within seconds that the other side is dead: an HTTP/2
-// connection (all requests share it) by pings, which a slow server answers and a
-// dead one doesn't; an HTTP/1.1 one by TCP keepalives.
-func newTransport(cfg *rest.Config, over *lines) (*http.Transport, error) {
-	tlsConfig, err := rest.TLSConfigFor(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if over.dial == nil {
-		over.dial = (&net.Dialer{
-			Timeout:         dialTimeout,
-			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pingAfter, Interval: time.Second, Count: 3},
-		}).DialContext
-	}
-	proxy := cfg.Proxy
-	if proxy == nil {
-		proxy = http.ProxyFromEnvironment
-	}
-	return &http.Transport{
-		Proxy:                 proxy,
-		DialContext:           over.DialContext,
-		TLSClientConfig:       tlsConfig,
-		TLSHandshakeTimeout:   dialTimeout,
-		ResponseHeaderTimeout: headerTimeout,
-		IdleConnTimeout:       time.Minute,
-		DisableCompression:    cfg.DisableCompression,
-		ForceAttemptHTTP2:     len(cfg.NextProtos) == 0 || slices.Contains(cfg.NextProtos, "h2"),
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-	}, nil
-}
-
-// bounded stops reading an answer that is too large to be one. Watches go on
-// for ever; client-go bounds each of their events by itself.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.next.RoundTrip(req)
-	if err != nil || req.URL.Query().Has("watch") && resp.StatusCode == http.StatusOK {
-		return resp, err
-	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, maxBody)
-	return resp, nil
-}
-
-// close ends all requests and connections, for good.
-func (c *client) close() { c.lines.end() }
-
 // pod reads one pod, consistently.
 func (c *client) pod(ctx context.Context, name string) (*corev1.Pod, error) {
+	pod := &corev1.Pod{}
+	return pod, c.get(ctx, "pods", name, pod)
+}
+
+// service reads one Service, consistently.
+func (c *client) service(ctx context.Context, name string) (*corev1.Service, error) {
+	service := &corev1.Service{}
+	return service, c.get(ctx, "services", name, service)
+}
+
+func (c *client) get(ctx context.Context, resource, name string, into runtime.Object) error {
+	c.hold.wait(ctx)
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
-	pod := &corev1.Pod{}
-	err := c.core.Get().MaxRetries(0).Namespace(c.namespace).Resource("pods").Name(name).Do(ctx).Into(pod)
-	return pod, err
+	return c.core.Get().MaxRetries(0).Namespace(c.namespace).Resource(resource).Name(name).Do(ctx).Into(into)
 }
 
 // pods lists one page of pods, slices one of EndpointSlices.
@@ -168,10 +128,11 @@ func (c *client) slices(ctx context.Context, opts metav1.ListOptions) (*discover
 	return list, c.list(ctx, c.discovery, "endpointslices", opts, list)
 }
 
-// list is consistent whatever opts say: without a resource version the API
-// server answers from etcd, or from a cache that it has made sure is as new.
-// With "0", or with any version, it may answer from a cache that is behind.
+// list is consistent whatever opts say: without a resource version the API server answers from
+// etcd, or from a cache that it has made sure is as new. With "0", or with any version, it may
+// answer from a cache that is behind.
 func (c *client) list(ctx context.Context, in *rest.RESTClient, resource string, opts metav1.ListOptions, into runtime.Object) error {
+	c.hold.wait(ctx)
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
@@ -181,6 +142,7 @@ func (c *client) list(ctx context.Context, in *rest.RESTClient, resource string,
 
 // watch opens a watch; events follow until the server or ctx ends it.
 func (c *client) watch(ctx context.Context, in *rest.RESTClient, resource string, opts metav1.ListOptions) (watch.Interface, error) {
+	c.hold.wait(ctx)
 	opts.Watch = true
 	return in.Get().MaxRetries(0).Namespace(c.namespace).Resource(resource).
 		VersionedParams(&opts, metav1.ParameterCodec).Watch(ctx)
@@ -188,10 +150,10 @@ func (c *client) watch(ctx context.Context, in *rest.RESTClient, resource string
 
 var errTooMany = errors.New("the list does not end")
 
-// walk goes through a list page by page: page reads one and returns where the
-// next begins, "" at the end. When the API server has forgotten the list in
-// the middle (410 Gone: etcd compacted it), walk calls again and starts anew; the
-// last time it asks for everything in one page, which cannot expire.
+// walk goes through a list page by page: page reads one and returns where the next begins, "" at
+// the end. When the API server has forgotten the list in the middle (410 Gone: etcd compacted it),
+// walk calls again and starts anew; the last time it asks for everything in one page, which cannot
+// expire.
 func walk(limit int64, again func(), page func(metav1.ListOptions) (string, error)) error {
 	for restart := 0; ; restart++ {
 		again()

@@ -13,13 +13,14 @@ import (
 	"k8s.io/client-go/rest"
 
 	"lull/kube"
+	"lull/testdata/apiserver"
 )
 
 func TestConfigOutsideOfACluster(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "")
 	t.Setenv("KUBECONFIG", "/nonexistent")
-	if _, _, err := kube.Config(""); !errors.Is(err, kube.ErrNoCluster) {
+	if _, _, err := kube.Config(kube.Access{}); !errors.Is(err, kube.ErrNoCluster) {
 		t.Errorf("err %v", err)
 	}
 }
@@ -30,7 +31,7 @@ func TestConfigWithoutToken(t *testing.T) {
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "1")
-	_, _, err := kube.Config("")
+	_, _, err := kube.Config(kube.Access{})
 	if err == nil || errors.Is(err, kube.ErrNoCluster) || !strings.Contains(err.Error(), "no service account token") {
 		t.Errorf("err %v", err)
 	}
@@ -53,9 +54,9 @@ func TestConfigFromKubeconfig(t *testing.T) {
 				}
 				return path
 			}
-			write("token", token, 0o600)
+			write("token", apiserver.Token, 0o600)
 			write("plugin", `#!/bin/sh
-echo '{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "`+token+`"}}'
+echo '{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "`+apiserver.Token+`"}}'
 `, 0o700)
 			ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 			path := write("config", fmt.Sprintf(`apiVersion: v1
@@ -68,7 +69,7 @@ clusters:
 users:
 - {name: u, user: %s}
 `, s.URL, ca, user), 0o600)
-			cfg, namespace, err := kube.Config(path)
+			cfg, namespace, err := kube.Config(kube.Access{Kubeconfig: path})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +98,7 @@ func TestConfigFromBadKubeconfig(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cfg, _, err := kube.Config(path)
+			cfg, _, err := kube.Config(kube.Access{Kubeconfig: path})
 			if err == nil {
 				t.Fatalf("took %v", cfg.Host)
 			}

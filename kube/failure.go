@@ -16,8 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// op is one kind of request. Failures are kept by op, so that what works does
-// not hide what is forbidden.
+// op is one kind of request. Failures are kept by op, so that what works does not hide what is
+// forbidden.
 type op struct{ verb, resource string }
 
 const (
@@ -34,8 +34,8 @@ type failure struct {
 	since   time.Time // of the first in a row
 }
 
-// explain turns what client-go returned into a line for the user. It knows
-// which failures stay, and lets no credential through.
+// explain turns what client-go returned into a line for the user. It knows which failures stay, and
+// lets no credential through.
 func explain(o op, namespace string, err error) failure {
 	text, refused := reason(o, namespace, err)
 	return failure{err: errors.New(oneLine(text)), refused: refused}
@@ -50,12 +50,12 @@ func reason(o op, namespace string, err error) (text string, refused bool) {
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return fmt.Sprintf("no permission to %s in namespace %s: grant it to %s (see README: RBAC)", o, namespace, account(err)), true
+		return fmt.Sprintf("no permission to %s in namespace %s: grant it to %s (see README: Rights)", o, namespace, account(err)), true
 	case apierrors.IsUnauthorized(err):
 		return fmt.Sprintf("cannot %s: the API server does not accept these credentials (401): "+
 			"the token has expired, or is of a pod that no longer exists", o), true
 	case apierrors.IsNotFound(err):
-		return fmt.Sprintf("cannot %s in namespace %s: the API server has no such thing: %v", o, namespace, err), true
+		return fmt.Sprintf("cannot %s in namespace %s: the API server does not know it: %v", o, namespace, err), true
 	case isCertificate(err):
 		return fmt.Sprintf("cannot %s: the API server's certificate is not accepted: %v", o, err), true
 	case errors.As(err, &large):
@@ -81,8 +81,8 @@ func isCertificate(err error) bool {
 }
 
 // account finds who was refused in the API server's words, `User
-// "system:serviceaccount:NAMESPACE:NAME" cannot list resource ...`
-// (k8s.io/apiserver, pkg/endpoints/handlers/responsewriters/errors.go).
+// "system:serviceaccount:NAMESPACE:NAME" cannot list resource ...` (k8s.io/apiserver,
+// pkg/endpoints/handlers/responsewriters/errors.go).
 func account(err error) string {
 	_, rest, _ := strings.Cut(err.Error(), `User "`)
 	user, _, ok := strings.Cut(rest, `"`)
@@ -95,16 +95,16 @@ func account(err error) string {
 	return "user " + user
 }
 
-// Nothing that looks like a token, a header with one or the password of a URL
-// gets into a message, whoever wrote it.
+// Nothing that looks like a token, a header with one or the password of a URL gets into a message,
+// whoever wrote it.
 var (
 	tokenLike    = regexp.MustCompile(`eyJ[\w-]+(\.[\w-]*)*`)
 	bearerLike   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}`)
-	userinfoLike = regexp.MustCompile(`://[^/\s"]*@`)
+	userinfoLike = regexp.MustCompile(`(://)[^/\s"]*@|[\w.-]+:[^/\s"@]+@`)
 )
 
-// oneLine makes text fit for a log: one line of bounded length, without
-// control characters and without credentials.
+// oneLine makes text fit for a log: one line of bounded length, without control characters and
+// without credentials.
 func oneLine(text string) string {
 	const most = 400
 	text = strings.Map(func(r rune) rune {
@@ -116,7 +116,7 @@ func oneLine(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	text = tokenLike.ReplaceAllString(text, "[token]")
 	text = bearerLike.ReplaceAllString(text, "$1 [token]")
-	text = userinfoLike.ReplaceAllString(text, "://[credentials]@")
+	text = userinfoLike.ReplaceAllString(text, "$1[credentials]@")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}

@@ -12,17 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Identity is who the pod is, as far as the container can tell without asking
-// the API. Name and UID may each be empty, not both.
+// Identity is who the pod is, as far as the container can tell without asking the API. Name and UID
+// may each be empty, not both.
 type Identity struct {
 	Namespace string
-	// Name is the pod's name, or what stands in for it: a host name may be
-	// custom, cut at 63 characters, or the node's. The Watcher checks it
-	// against UID.
+	// Name is the pod's name, or what stands in for it: a host name may be custom, cut at 63
+	// characters, or the node's. The Watcher checks it against UID.
 	Name string
-	// UID is the pod's UID as the kubelet knows it, "" when unknown. For a
-	// static pod that is the hash of its manifest, which the API server shows
-	// as the annotation kubernetes.io/config.hash.
+	// UID is the pod's UID as the kubelet knows it, "" when unknown. For a static pod that is the
+	// hash of its manifest, which the API server shows as the annotation kubernetes.io/config.hash.
 	UID string
 	// IPs are the pod's addresses. They may be missing even if the pod has some.
 	IPs []netip.Addr
@@ -30,30 +28,22 @@ type Identity struct {
 	From []string
 }
 
-// Sources is where Identify looks. The zero value finds nothing; Here is the
-// container that the process runs in.
+// Sources is where Identify looks. The zero value finds nothing.
 type Sources struct {
-	// Namespace and Pod are what the user said, and win. Pod switches the
-	// container's own UID and addresses off unless it is the container's own
-	// pod, since they would belong to another.
+	// Namespace and Pod are what the user said, and win. Pod switches the container's own UID and
+	// addresses off unless it is the container's own pod, since they would belong to another.
 	Namespace, Pod string
-	// ContextNamespace is the namespace of the kubeconfig's context, "" without
-	// one: the user means that cluster, so it wins over what the container says.
+	// ContextNamespace is the namespace of the kubeconfig's context, "" without one: the user means
+	// that cluster, so it wins over what the container says.
 	ContextNamespace string
-	// Getenv finds POD_NAMESPACE, POD_NAME, POD_UID, POD_IP and POD_IPS, which
-	// the downward API may have set. Nil: no environment.
+	// Getenv finds POD_NAMESPACE, POD_NAME, POD_UID, POD_IP and POD_IPS, which the downward API may
+	// have set. Nil: no environment.
 	Getenv func(string) string
-	// Hostname is the kernel's host name, by default the pod's name. The
-	// variable HOSTNAME is not asked: an image may set it.
+	// Hostname is the kernel's host name, by default the pod's name. The variable HOSTNAME is not
+	// asked: an image may set it.
 	Hostname string
 	// Root is where the file system begins, "" for none.
 	Root string
-}
-
-// Here returns the Sources of the container that the process runs in.
-func Here() Sources {
-	host, _ := os.Hostname() // "": the name is unknown, and Identify says so
-	return Sources{Getenv: os.Getenv, Hostname: host, Root: "/"}
 }
 
 // The files that the kubelet gives to every container, below Sources.Root.
@@ -62,11 +52,10 @@ const (
 	mountinfoFile = "proc/self/mountinfo"
 )
 
-// Identify finds out who the pod is, each part from the first source that has
-// it: what the user said, the downward API's variables, then the service
-// account's namespace file, the host name, and for the UID the kubelet's
-// mounts. It fails if there is no namespace or neither name nor UID, or if
-// what the user or the environment says cannot be one.
+// Identify finds out who the pod is, each part from the first source that has it: what the user
+// said, the downward API's variables, then the service account's namespace file, the host name, and
+// for the UID the kubelet's mounts. It fails if there is no namespace or neither name nor UID, or
+// if what the user or the environment says cannot be one.
 func Identify(from Sources) (Identity, error) {
 	if from.Getenv == nil {
 		from.Getenv = func(string) string { return "" }
@@ -183,6 +172,16 @@ func (id *Identity) findIPs(from Sources) {
 
 func (id *Identity) told(what, from string) {
 	id.From = append(id.From, what+" from "+from)
+}
+
+// source returns where a part of the identity was found, "" if that is not known.
+func (id *Identity) source(what string) string {
+	for _, line := range id.From {
+		if from, ok := strings.CutPrefix(line, what+" from "); ok {
+			return from
+		}
+	}
+	return ""
 }
 
 func readNamespace(root string) string {

@@ -14,8 +14,8 @@ import (
 
 const staticHash = "5e1d7c0ba4f3926881c2d3e4f5a6b7c8"
 
-// container builds a root directory with a captured mountinfo, and a service
-// account's namespace file unless namespace is empty.
+// container builds a root directory with a captured mountinfo, and a service account's namespace
+// file unless namespace is empty.
 func container(t *testing.T, mountinfo, namespace string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -171,8 +171,11 @@ func TestIdentify(t *testing.T) {
 
 // The machine that the test runs on is a source like any other.
 func TestIdentifyHere(t *testing.T) {
-	from := kube.Here()
-	from.Namespace, from.Pod = "default", "web-1"
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := kube.Sources{Getenv: os.Getenv, Hostname: host, Root: "/", Namespace: "default", Pod: "web-1"}
 	id, err := kube.Identify(from)
 	if err != nil || id.Name != "web-1" {
 		t.Errorf("%+v, %v", id, err)

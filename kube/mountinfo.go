@@ -7,26 +7,25 @@ import (
 	"strings"
 )
 
-// A mountinfo has a line a mount. A container has some dozens; a node seldom
-// more than some thousands.
+// A mountinfo has a line a mount. A container has some dozens; a node seldom more than some
+// thousands.
 const (
 	mountinfoMaxBytes = 8 << 20
 	mountinfoMaxLine  = 64 << 10
 )
 
-// uidFromMountinfo reads a /proc/PID/mountinfo (the kernel's
-// fs/proc_namespace.c, show_mountinfo) and returns the pod's UID and the mount
-// point that gave it away; two empty strings if none did.
+// uidFromMountinfo reads a /proc/PID/mountinfo (the kernel's fs/proc_namespace.c, show_mountinfo)
+// and returns the pod's UID and the mount point that gave it away; two empty strings if none did.
 //
-// The kubelet binds two files into every container from the pod's directory
-// (its kubelet_pods.go, makeHostsMount, and kuberuntime_container.go,
-// makeMounts), with hostNetwork and custom host names too:
+// The kubelet binds two files into every container from the pod's directory (its kubelet_pods.go,
+// makeHostsMount, and kuberuntime_container.go, makeMounts), with hostNetwork and custom host names
+// too:
 //
 //	ROOT/pods/UID/etc-hosts               on /etc/hosts
 //	ROOT/pods/UID/containers/NAME/RANDOM  on terminationMessagePath, by default /dev/termination-log
 //
-// The first is missing where a volume is mounted there instead; both mount
-// points can be covered by a later mount, so the last line of each counts.
+// The first is missing where a volume is mounted there instead; both mount points can be covered by
+// a later mount, so the last line of each counts.
 func uidFromMountinfo(r io.Reader) (uid, mount string, err error) {
 	var hosts, log string
 	lines := bufio.NewScanner(io.LimitReader(r, mountinfoMaxBytes))
@@ -56,8 +55,8 @@ func uidFromMountinfo(r io.Reader) (uid, mount string, err error) {
 	return "", "", nil
 }
 
-// uidFromRoot finds UID in .../pods/UID/NEXT..., or returns "". What stands
-// before pods depends on the kubelet's --root-dir and on where that is mounted.
+// uidFromRoot finds UID in .../pods/UID/NEXT..., or returns "". What stands before pods depends on
+// the kubelet's --root-dir and on where that is mounted.
 func uidFromRoot(root, next string) string {
 	// fs/d_path.c, dentry_path: an unlinked file's path ends so.
 	parts := strings.Split(strings.TrimSuffix(root, "//deleted"), "/")
@@ -69,9 +68,8 @@ func uidFromRoot(root, next string) string {
 	return ""
 }
 
-// isUID reports whether text can be a pod's UID: a UUID, or for static pods
-// the hash of the manifest, 32 hex digits (kubelet's pkg/kubelet/config/common.go,
-// applyDefaults).
+// isUID reports whether text can be a pod's UID: a UUID, or for static pods the hash of the
+// manifest, 32 hex digits (kubelet's pkg/kubelet/config/common.go, applyDefaults).
 func isUID(text string) bool {
 	if len(text) < 8 || len(text) > 64 {
 		return false

@@ -48,11 +48,127 @@ func TestProbes(t *testing.T) {
 		Status: corev1.PodStatus{PodIP: "10.0.0.7"},
 	}
 	want := []Probe{
-		{15021, 2 * time.Second}, {8080, 5 * time.Second}, {9090, 10 * time.Second}, {50051, time.Second},
-		{8081, 3 * time.Second}, {8084, 10 * time.Second},
+		{15021, 2 * time.Second, false}, {8080, 5 * time.Second, false}, {9090, 10 * time.Second, false}, {50051, time.Second, false},
+		{0, time.Second, true}, // a command may connect to any port
+		{8081, 3 * time.Second, false}, {8084, 10 * time.Second, false},
 	}
 	if got := readPod(pod).probes; !slices.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
+	}
+	if got, want := readPod(pod).live, []Probe{{2, 10 * time.Second, false}}; !slices.Equal(got, want) {
+		t.Errorf("liveness: %v, want %v", got, want)
+	}
+	// With hostNetwork the node's loopback is the pod's.
+	pod.Spec.HostNetwork = true
+	want = slices.Insert(want, 6, Probe{8082, 3 * time.Second, true})
+	if got := readPod(pod).probes; !slices.Equal(got, want) {
+		t.Errorf("with hostNetwork: %v\nwant %v", got, want)
+	}
+}
+
+// A probe that names a host reaches the pod only by the pod's own addresses or, with hostNetwork,
+// by loopback; and each probe is one more connection, whoever else probes the port.
+func TestProbesByHost(t *testing.T) {
+	probe := func(host string, tcp bool) corev1.Container {
+		h := corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Port: intstr.FromInt32(80), Host: host}}
+		if tcp {
+			h = corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80), Host: host}}
+		}
+		return corev1.Container{ReadinessProbe: &corev1.Probe{ProbeHandler: h, PeriodSeconds: 1}}
+	}
+	for _, tt := range []struct {
+		host              string
+		ordinary, hostNet []Probe
+	}{
+		{"", []Probe{{80, time.Second, false}}, []Probe{{80, time.Second, false}}},
+		{"10.0.0.7", []Probe{{80, time.Second, false}}, []Probe{{80, time.Second, false}}},
+		{"127.0.0.1", nil, []Probe{{80, time.Second, true}}},
+		{"127.8.8.8", nil, []Probe{{80, time.Second, true}}},
+		{"::1", nil, []Probe{{80, time.Second, true}}},
+		{"localhost", nil, []Probe{{80, time.Second, true}}},
+		{"LOCALHOST", nil, []Probe{{80, time.Second, true}}},
+		{"0.0.0.0", nil, []Probe{{80, time.Second, true}}},
+		{"10.0.0.8", nil, nil},
+		{"example.com", nil, nil},
+	} {
+		for hostNet, want := range map[bool][]Probe{false: tt.ordinary, true: tt.hostNet} {
+			pod := &corev1.Pod{Status: corev1.PodStatus{PodIP: "10.0.0.7"}}
+			pod.Spec.HostNetwork = hostNet
+			pod.Spec.Containers = []corev1.Container{probe(tt.host, false), probe(tt.host, true)}
+			want = append(slices.Clone(want), want...)
+			if got := readPod(pod).probes; !slices.Equal(got, want) {
+				t.Errorf("host %q, hostNetwork %v: %v, want %v", tt.host, hostNet, got, want)
+			}
+		}
+	}
+}
+
+func TestDeclaredPorts(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	pod := &corev1.Pod{Spec: corev1.PodSpec{
+		InitContainers: []corev1.Container{
+			{RestartPolicy: &always, Ports: []corev1.ContainerPort{{ContainerPort: 15001}}},
+			{Ports: []corev1.ContainerPort{{ContainerPort: 1}}}, // it has ended before the app began
+		},
+		Containers: []corev1.Container{
+			{Ports: []corev1.ContainerPort{{ContainerPort: 8080, Protocol: "TCP"}, {ContainerPort: 53, Protocol: "UDP"}, {ContainerPort: 7, Protocol: "SCTP"}}},
+			{Ports: []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 443}, {ContainerPort: 0}, {ContainerPort: 70000}}},
+		},
+	}}
+	if got, want := readPod(pod).declared, []uint16{443, 8080, 15001}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestOwner(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		refs []metav1.OwnerReference
+		want string
+	}{
+		{nil, ""},
+		{[]metav1.OwnerReference{{Kind: "ReplicaSet", Controller: &yes}}, "ReplicaSet"},
+		{[]metav1.OwnerReference{{Kind: "ConfigMap"}, {Kind: "Thing", Controller: &no}, {Kind: "StatefulSet", Controller: &yes}}, "StatefulSet"},
+		{[]metav1.OwnerReference{{Kind: "Node", Controller: &yes}}, "Node"}, // a static pod's mirror
+		{[]metav1.OwnerReference{{Kind: "ConfigMap"}}, ""},
+		{[]metav1.OwnerReference{{Kind: "two\nlines", Controller: &yes}}, "two lines"},
+	} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: tt.refs}}
+		if got := readPod(pod).owner; got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.refs, got, tt.want)
+		}
+	}
+}
+
+// What a restart of a container leaves of time: the probe's own grace period, else the pod's.
+func TestRestart(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	with := func(n int64) *corev1.Probe { return &corev1.Probe{TerminationGracePeriodSeconds: &n} }
+	for _, tt := range []struct {
+		name        string
+		init        []corev1.Container
+		containers  []corev1.Container
+		restartable bool
+		grace       time.Duration
+	}{
+		{"no probe", nil, []corev1.Container{{ReadinessProbe: with(3)}}, false, 45 * time.Second},
+		{"liveness", nil, []corev1.Container{{LivenessProbe: &corev1.Probe{}}}, true, 45 * time.Second},
+		{"liveness with its own", nil, []corev1.Container{{LivenessProbe: with(5)}}, true, 5 * time.Second},
+		{"longer than the pod's", nil, []corev1.Container{{LivenessProbe: with(60)}}, true, 60 * time.Second},
+		{"longer, but not everywhere", nil, []corev1.Container{{LivenessProbe: with(60)}, {LivenessProbe: &corev1.Probe{}}}, true, 45 * time.Second},
+		{"startup", nil, []corev1.Container{{}, {StartupProbe: with(7), LivenessProbe: with(9)}}, true, 7 * time.Second},
+		{"sidecar", []corev1.Container{{RestartPolicy: &always, LivenessProbe: with(4)}}, []corev1.Container{{LivenessProbe: with(9)}}, true, 4 * time.Second},
+		{"init container", []corev1.Container{{LivenessProbe: with(4)}}, []corev1.Container{{}}, false, 45 * time.Second},
+		{"nonsense", nil, []corev1.Container{{LivenessProbe: with(-4)}}, true, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pod := &corev1.Pod{Spec: corev1.PodSpec{
+				TerminationGracePeriodSeconds: at(int64(45)), InitContainers: tt.init, Containers: tt.containers,
+			}}
+			if f := readPod(pod); f.restartable != tt.restartable || f.restartGrace != tt.grace {
+				t.Errorf("restartable %v, grace %v", f.restartable, f.restartGrace)
+			}
+		})
 	}
 }
 
@@ -87,22 +203,14 @@ func TestGrace(t *testing.T) {
 	}
 }
 
-func TestEndAndDisruption(t *testing.T) {
-	pod := &corev1.Pod{Status: corev1.PodStatus{
-		Phase: corev1.PodFailed, Reason: "DeadlineExceeded",
-		Conditions: []corev1.PodCondition{
-			{Type: corev1.PodReady, Status: corev1.ConditionTrue, Reason: "no"},
-			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI", Message: "Eviction API:\nevicting\x1b[31m"},
-		},
-	}}
-	f := readPod(pod)
-	if f.ended != "Failed: DeadlineExceeded" || f.disrupted != "EvictionByEvictionAPI: Eviction API: evicting [31m" {
-		t.Errorf("ended %q, disrupted %q", f.ended, f.disrupted)
+func TestEnd(t *testing.T) {
+	pod := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Deadline\nExceeded\x1b[31m"}}
+	if f := readPod(pod); f.ended != "Failed: Deadline Exceeded [31m" {
+		t.Errorf("ended %q", f.ended)
 	}
 	pod.Status.Phase, pod.Status.Reason = corev1.PodSucceeded, ""
-	pod.Status.Conditions[1].Status = corev1.ConditionFalse
-	if f := readPod(pod); f.ended != "Succeeded" || f.disrupted != "" {
-		t.Errorf("ended %q, disrupted %q", f.ended, f.disrupted)
+	if f := readPod(pod); f.ended != "Succeeded" {
+		t.Errorf("ended %q", f.ended)
 	}
 	pod.Status.Phase = corev1.PodRunning
 	if f := readPod(pod); f.ended != "" {
@@ -113,6 +221,8 @@ func TestEndAndDisruption(t *testing.T) {
 func FuzzPod(f *testing.F) {
 	f.Add([]byte(`{"spec":{"containers":[{"readinessProbe":{"httpGet":{"port":"http"}},"ports":[{"name":"http","containerPort":8080}]}]}}`))
 	f.Add([]byte(`{"metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","deletionGracePeriodSeconds":-9},"status":{"podIPs":[{"ip":"::1%x"},{}]}}`))
+	f.Add([]byte(`{"metadata":{"creationTimestamp":"0001-01-01T00:00:00Z"},"status":{"conditions":[{"type":"Ready","lastTransitionTime":"9999-12-31T00:00:00Z"}],
+		"containerStatuses":[{"restartCount":3,"lastState":{"terminated":{}}}]}}`))
 	f.Add([]byte(`{"spec":{"initContainers":[{"restartPolicy":"Always","readinessProbe":{"grpc":{"port":99999}}}]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var pod corev1.Pod
@@ -120,15 +230,19 @@ func FuzzPod(f *testing.F) {
 			return
 		}
 		facts := readPod(&pod)
-		if facts.grace < time.Second || facts.specGrace < time.Second {
-			t.Errorf("grace %v of %v", facts.grace, facts.specGrace)
+		prospectOf(&pod, facts.deleted)
+		if facts.grace < time.Second || facts.specGrace < time.Second || facts.restartGrace < time.Second {
+			t.Errorf("grace %v of %v, of a restart %v", facts.grace, facts.specGrace, facts.restartGrace)
 		}
 		for _, p := range facts.probes {
-			if p.Port == 0 || p.Period <= 0 {
+			if p.Port == 0 && !p.Local || p.Period <= 0 {
 				t.Errorf("probe %+v", p)
 			}
 		}
-		for _, line := range []string{facts.ended, facts.disrupted} {
+		if slices.Contains(facts.declared, 0) {
+			t.Errorf("ports %v", facts.declared)
+		}
+		for _, line := range []string{facts.ended, facts.owner} {
 			if line != oneLine(line) {
 				t.Errorf("%q is no line", line)
 			}

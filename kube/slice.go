@@ -2,45 +2,65 @@ package kube
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
+
+// endpointController is who keeps the slices of ordinary Services up to date
+// (pkg/controller/endpointslice/endpointslice_controller.go, ControllerName).
+const endpointController = "endpointslice-controller.k8s.io"
 
 // slice is what counts of an EndpointSlice: a tenth of the object.
 type slice struct {
 	service   string
 	labelled  bool // service comes from the label by which a watch can be narrowed
+	managed   bool // by the endpoint controller
+	headless  bool
 	family    discoveryv1.AddressType
 	ports     []Port
+	unwatched []string // ports that are not TCP
 	endpoints []endpoint
 }
 
 type endpoint struct {
+	other bool   // what stands behind it is known, and is not a pod
 	uid   string // of the pod, "" if the endpoint names none
+	pod   string // its name, "" if the endpoint names none
+	node  string // "" if the endpoint names none
 	addrs []netip.Addr
-	// The conditions, with what the API says of unknown ones (discovery/v1,
-	// EndpointConditions): ready and serving count as true, terminating as false.
+	// The conditions, with what the API says of unknown ones (discovery/v1, EndpointConditions):
+	// ready and serving count as true, terminating as false.
 	ready, serving, terminating bool
 }
 
 // whoami is how the pod is found among endpoints.
 type whoami struct {
-	uid   string
-	addrs []netip.Addr
+	uid         string
+	addrs       []netip.Addr
+	hostNetwork bool // the addresses are the node's, and tell nothing
 }
 
-func (w whoami) known() bool { return w.uid != "" || len(w.addrs) > 0 }
+func (w whoami) known() bool { return w.uid != "" || len(w.addrs) > 0 && !w.hostNetwork }
 
-func (w whoami) equal(o whoami) bool { return w.uid == o.uid && slices.Equal(w.addrs, o.addrs) }
+func (w whoami) equal(o whoami) bool {
+	return w.uid == o.uid && w.hostNetwork == o.hostNetwork && slices.Equal(w.addrs, o.addrs)
+}
 
-// is reports whether e is the pod: by UID, and only where one of the two has
-// none by address, since pods with hostNetwork share theirs.
+// is reports whether e is the pod: by UID where both have one, else by an address that is the pod's
+// alone. A node, say, may have the pod's address, but is not the pod.
 func (w whoami) is(e *endpoint) bool {
-	if e.uid != "" && w.uid != "" {
+	switch {
+	case e.other:
+		return false
+	case e.uid != "" && w.uid != "":
 		return e.uid == w.uid
+	case w.hostNetwork:
+		return false
 	}
 	for _, a := range e.addrs {
 		if slices.Contains(w.addrs, a) {
@@ -57,18 +77,10 @@ func readSlice(from *discoveryv1.EndpointSlice) (slice, bool) {
 	}
 	s := slice{family: from.AddressType}
 	s.service, s.labelled = serviceOf(from)
-	for _, p := range from.Ports {
-		// Unknown protocol means TCP, unknown port means all of them.
-		if p.Port == nil || p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP {
-			continue
-		}
-		port := Port{Number: portNumber(*p.Port)}
-		if p.Name != nil {
-			port.Name = *p.Name
-		}
-		if port.Number != 0 {
-			s.ports = append(s.ports, port)
-		}
+	s.managed = from.Labels[discoveryv1.LabelManagedBy] == endpointController
+	_, s.headless = from.Labels[corev1.IsHeadlessService]
+	for i := range from.Ports {
+		s.addPort(&from.Ports[i])
 	}
 	for i := range from.Endpoints {
 		s.endpoints = append(s.endpoints, readEndpoint(&from.Endpoints[i]))
@@ -76,10 +88,40 @@ func readSlice(from *discoveryv1.EndpointSlice) (slice, bool) {
 	return s, true
 }
 
+func (s *slice) addPort(from *discoveryv1.EndpointPort) {
+	// An unknown protocol means TCP, an unknown port all of them.
+	if from.Port == nil || portNumber(*from.Port) == 0 {
+		return
+	}
+	port := Port{Number: portNumber(*from.Port)}
+	if from.Name != nil {
+		port.Name = *from.Name
+	}
+	if from.Protocol == nil || *from.Protocol == corev1.ProtocolTCP {
+		s.ports = append(s.ports, port)
+		return
+	}
+	text := fmt.Sprintf("%d/%s", port.Number, *from.Protocol)
+	if port.Name != "" {
+		text += " (" + port.Name + ")"
+	}
+	s.unwatched = append(s.unwatched, oneLine(text))
+}
+
 func readEndpoint(from *discoveryv1.Endpoint) endpoint {
 	e := endpoint{ready: true, serving: true}
-	if r := from.TargetRef; r != nil && (r.Kind == "Pod" || r.Kind == "") {
-		e.uid = string(r.UID)
+	if from.NodeName != nil {
+		e.node = *from.NodeName
+	}
+	if r := from.TargetRef; r != nil {
+		e.other = r.Kind != "Pod" && r.Kind != ""
+		if !e.other {
+			e.uid = string(r.UID)
+		}
+		// The name goes into a request's path.
+		if !e.other && validation.IsDNS1123Subdomain(r.Name) == nil {
+			e.pod = r.Name
+		}
 	}
 	for _, text := range from.Addresses {
 		e.addrs = addAddr(e.addrs, text)
@@ -109,85 +151,14 @@ func serviceOf(from *discoveryv1.EndpointSlice) (name string, labelled bool) {
 	return from.Name, false
 }
 
-func (s *slice) names(who whoami) bool {
-	return slices.ContainsFunc(s.endpoints, func(e endpoint) bool { return who.is(&e) })
-}
-
-// service reckons up the slices of one Service, named name.
-func service(name string, of []*slice, who whoami) Service {
-	sum := Service{Name: name}
-	others := map[string]condition{}                                // by pod
-	loose := map[discoveryv1.AddressType]map[netip.Addr]condition{} // by address, without a pod
-	for _, s := range of {
-		for i := range s.endpoints {
-			e := &s.endpoints[i]
-			switch {
-			case who.is(e):
-				sum.InRotation = sum.InRotation || e.ready && !e.terminating
-				sum.AlwaysReady = sum.AlwaysReady || e.ready && e.terminating
-				sum.Serving = sum.Serving || e.serving
-			case e.uid != "":
-				others[e.uid] = worst(others[e.uid], e.condition())
-			case len(e.addrs) > 0:
-				// One endpoint's further addresses have no meaning of their own
-				// (discovery/v1, Endpoint.Addresses).
-				if loose[s.family] == nil {
-					loose[s.family] = map[netip.Addr]condition{}
-				}
-				of := loose[s.family]
-				of[e.addrs[0]] = worst(of[e.addrs[0]], e.condition())
-			}
+// find returns the pod's endpoint, nil if the slice does not name the pod.
+func (s *slice) find(who whoami) *endpoint {
+	for i := range s.endpoints {
+		if e := &s.endpoints[i]; who.is(e) {
+			return e
 		}
 	}
-	sum.Ready, sum.Coming = count(others)
-	// Which IPv6 address belongs to which IPv4 one is not said: the family
-	// with fewer that are ready is the careful guess.
-	ready, coming := -1, 0
-	for _, of := range loose {
-		if r, c := count(of); ready < 0 || r < ready {
-			ready, coming = r, c
-		}
-	}
-	sum.Ready += max(ready, 0)
-	sum.Coming += coming
-	return sum
-}
-
-// condition of an endpoint that is not the pod, in the order in which one
-// slice's word beats another's: a pod that one slice says terminates does so
-// whatever a slice says that is still to be updated.
-type condition int
-
-const (
-	unseen condition = iota
-	isReady
-	isComing
-	isLeaving
-)
-
-func (e *endpoint) condition() condition {
-	switch {
-	case e.terminating:
-		return isLeaving
-	case e.ready && e.serving:
-		return isReady
-	}
-	// Not ready; or published though it isn't (publishNotReadyAddresses).
-	return isComing
-}
-
-func worst(a, b condition) condition { return max(a, b) }
-
-func count[K comparable](of map[K]condition) (ready, coming int) {
-	for _, c := range of {
-		switch c {
-		case isReady:
-			ready++
-		case isComing:
-			coming++
-		}
-	}
-	return ready, coming
+	return nil
 }
 
 func comparePorts(a, b Port) int {

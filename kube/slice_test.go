@@ -16,8 +16,7 @@ import (
 
 func at[T any](v T) *T { return &v }
 
-// ep is an endpoint; conditions are ready, serving, terminating: 'y', 'n', or
-// '-' for unset.
+// ep is an endpoint; conditions are ready, serving, terminating: 'y', 'n', or '-' for unset.
 func ep(uid, addr, conditions string) discoveryv1.Endpoint {
 	is := map[byte]*bool{'y': at(true), 'n': at(false)}
 	e := discoveryv1.Endpoint{Addresses: []string{addr}, Conditions: discoveryv1.EndpointConditions{
@@ -29,12 +28,31 @@ func ep(uid, addr, conditions string) discoveryv1.Endpoint {
 	return e
 }
 
-// es is a slice of the Service web.
+// es is a slice of the Service web, as the endpoint controller makes them.
 func es(family discoveryv1.AddressType, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
 	return &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{
+			discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io",
+		}},
 		AddressType: family, Endpoints: endpoints,
 	}
+}
+
+// by is a slice of the Service web that somebody else has made.
+func by(manager string, endpoints ...discoveryv1.Endpoint) *discoveryv1.EndpointSlice {
+	s := es(v4, endpoints...)
+	s.Labels[discoveryv1.LabelManagedBy] = manager
+	if manager == "" {
+		delete(s.Labels, discoveryv1.LabelManagedBy)
+	}
+	return s
+}
+
+// of is an endpoint of something that is not a pod.
+func of(kind, addr string) discoveryv1.Endpoint {
+	e := ep(a, addr, "yyn")
+	e.TargetRef.Kind = kind
+	return e
 }
 
 const (
@@ -46,6 +64,9 @@ const (
 	my4  = "10.0.0.7"
 	my6  = "fd00::7"
 )
+
+// read are the traffic policies of a Service that has been read, and has none.
+var read = map[string]bool{"web": false}
 
 func TestService(t *testing.T) {
 	for _, tt := range []struct {
@@ -89,6 +110,23 @@ func TestService(t *testing.T) {
 		{"others without a pod, dual stack", []*discoveryv1.EndpointSlice{
 			es(v4, ep("", "10.0.0.8", "yyn"), ep("", "10.0.0.9", "yyn")), es(v6, ep("", "fd00::8", "yyn"), ep("", "fd00::9", "yyn"))},
 			Service{Ready: 2}},
+		{"our address, a node (kubelet)", []*discoveryv1.EndpointSlice{es(v4, of("Node", my4))}, Service{Ready: 1}},
+		{"our address and UID, no pod", []*discoveryv1.EndpointSlice{es(v4, discoveryv1.Endpoint{
+			Addresses: []string{my4}, TargetRef: &corev1.ObjectReference{Kind: "VirtualMachine", UID: mine}})}, Service{Ready: 1}},
+		{"kind unknown counts as a pod", []*discoveryv1.EndpointSlice{es(v4, discoveryv1.Endpoint{
+			Addresses: []string{my4}, TargetRef: &corev1.ObjectReference{UID: mine}})}, Service{InRotation: true, Serving: true}},
+
+		{"made by hand", []*discoveryv1.EndpointSlice{by("", ep(mine, my4, "yyn"))}, Service{InRotation: true, Serving: true, Unmanaged: true}},
+		{"mirrored", []*discoveryv1.EndpointSlice{by("endpointslicemirroring-controller.k8s.io", ep("", my4, "y--"))},
+			Service{InRotation: true, Serving: true, Unmanaged: true}},
+		{"managed and by hand", []*discoveryv1.EndpointSlice{by("", ep(mine, my4, "yyn")), es(v4, ep(mine, my4, "yyn"))},
+			Service{InRotation: true, Serving: true}},
+		{"managed has let go, by hand has not", []*discoveryv1.EndpointSlice{by("", ep(mine, my4, "yyn")), es(v4, ep(mine, my4, "nyy"))},
+			Service{InRotation: true, Serving: true, Unmanaged: true}},
+		{"by hand, and has let go", []*discoveryv1.EndpointSlice{by("", ep(mine, my4, "nnn"))}, Service{}},
+		{"by hand, of others", []*discoveryv1.EndpointSlice{es(v4, ep(mine, my4, "yyn")), by("", ep(a, "10.0.0.8", "yyn"))},
+			Service{InRotation: true, Serving: true, Ready: 1}},
+
 		{"endpoint of nothing", []*discoveryv1.EndpointSlice{{AddressType: v4, Endpoints: make([]discoveryv1.Endpoint, 3)}}, Service{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,19 +138,135 @@ func TestService(t *testing.T) {
 				}
 			}
 			tt.want.Name = "web"
-			if diff := cmp.Diff(tt.want, service("web", of, who)); diff != "" {
+			if diff := cmp.Diff(tt.want, (&reading{who: who, policies: read}).service("web", of)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
+// on puts an endpoint on a node.
+func on(node string, e discoveryv1.Endpoint) discoveryv1.Endpoint {
+	e.NodeName = &node
+	return e
+}
+
+// With a Local traffic policy only the node's own endpoints can take over. Whether there is one is
+// not known before the Service has been read, and then everybody counts.
+func TestServiceByTrafficPolicy(t *testing.T) {
+	from := es(v4, on("here", ep(mine, my4, "nyy")), on("here", ep(a, "10.0.0.8", "nnn")), on("there", ep(b, "10.0.0.9", "yyn")),
+		on("there", ep("", "10.0.0.10", "yyn")), ep("", "10.0.0.11", "yyn"))
+	s, _ := readSlice(from)
+	for _, tt := range []struct {
+		name     string
+		node     string
+		policies map[string]bool
+		want     Service
+	}{
+		{"not read", "here", nil, Service{Serving: true, Ready: 3, Coming: 1, LocalUnknown: true}},
+		{"cluster", "here", map[string]bool{"web": false}, Service{Serving: true, Ready: 3, Coming: 1}},
+		{"local", "here", map[string]bool{"web": true}, Service{Serving: true, Coming: 1, Local: true}},
+		{"local, on the other node", "there", map[string]bool{"web": true}, Service{Serving: true, Ready: 2, Local: true}},
+		{"local, node unknown", "", map[string]bool{"web": true}, Service{Serving: true, Ready: 3, Coming: 1, LocalUnknown: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.want.Name = "web"
+			r := &reading{who: whoami{uid: mine}, node: tt.node, policies: tt.policies}
+			if diff := cmp.Diff(tt.want, r.service("web", []*slice{&s})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Nobody has to ask for what makes no difference.
+func TestServiceOnOneNode(t *testing.T) {
+	s, _ := readSlice(es(v4, on("here", ep(mine, my4, "nyy")), on("here", ep(a, "10.0.0.8", "yyn"))))
+	got := (&reading{who: whoami{uid: mine}, node: "here"}).service("web", []*slice{&s})
+	if diff := cmp.Diff(Service{Name: "web", Serving: true, Ready: 1}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// The pod's node comes from the pod, or from the slices where pods cannot be read.
+func TestNodeFromASlice(t *testing.T) {
+	k := newKnowledge(Identity{Namespace: "default", Name: "web-1", UID: mine}, nil)
+	k.policies["web"] = true
+	s := es(v4, on("here", ep(mine, my4, "nyy")), on("there", ep(b, "10.0.0.9", "yyn")))
+	s.Name = "web-1"
+	k.sawSlices([]*discoveryv1.EndpointSlice{s})
+	if got := k.view().Services; len(got) != 1 || !got[0].Local || got[0].Ready != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Without a UID of our own the address must do, even where pods are named.
 func TestServiceByAddressAlone(t *testing.T) {
 	s, _ := readSlice(es(v4, ep(a, my4, "yyn"), ep(b, "10.0.0.9", "yyn")))
-	got := service("web", []*slice{&s}, whoami{addrs: []netip.Addr{netip.MustParseAddr(my4)}})
-	if want := (Service{Name: "web", InRotation: true, Serving: true, Ready: 1}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
+	got := (&reading{who: whoami{addrs: []netip.Addr{netip.MustParseAddr(my4)}}, policies: read}).service("web", []*slice{&s})
+	if diff := cmp.Diff(Service{Name: "web", InRotation: true, Serving: true, Ready: 1}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// With hostNetwork the node's address is the pod's, and everybody's on the node: the Service
+// kubernetes on a control plane's node, or another pod that is named without a UID.
+func TestServiceWithHostNetwork(t *testing.T) {
+	who := whoami{uid: mine, addrs: []netip.Addr{netip.MustParseAddr(my4)}, hostNetwork: true}
+	s, _ := readSlice(es(v4, ep("", my4, "yyn"), ep(b, "10.0.0.9", "yyn")))
+	if e := s.find(who); e != nil {
+		t.Errorf("found by its address alone: %+v", e)
+	}
+	s, _ = readSlice(es(v4, ep("", my4, "yyn"), ep(mine, my4, "yyn")))
+	got := (&reading{who: who, policies: read}).service("web", []*slice{&s})
+	if diff := cmp.Diff(Service{Name: "web", InRotation: true, Serving: true, Ready: 1}, got); diff != "" {
+		t.Error(diff)
+	}
+	if who = (whoami{addrs: who.addrs, hostNetwork: true}); who.known() {
+		t.Error("known by the node's address")
+	}
+}
+
+// As long as the pod has not been read, its address may be the node's without our knowing it.
+func TestHostNetworkFoundOutLater(t *testing.T) {
+	k := newKnowledge(Identity{Namespace: "default", Name: "web-1", UID: mine, IPs: []netip.Addr{netip.MustParseAddr(my4)}}, nil)
+	api, web := es(v4, ep("", my4, "yyn")), es(v4, ep(mine, my4, "yyn"))
+	api.Name, web.Name = "kubernetes", "web"
+	api.Labels[discoveryv1.LabelServiceName] = "kubernetes"
+	api.Ports = []discoveryv1.EndpointPort{{Port: at(int32(6443))}}
+	web.Ports = []discoveryv1.EndpointPort{{Port: at(int32(8080))}}
+	k.sawSlices([]*discoveryv1.EndpointSlice{api, web})
+	if v := k.view(); len(v.Services) != 2 || len(v.Ports) != 2 {
+		t.Errorf("by its address: %+v", v)
+	}
+	k.sawPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", UID: types.UID(mine)},
+		Spec: corev1.PodSpec{HostNetwork: true}, Status: corev1.PodStatus{PodIP: my4}})
+	if v := k.view(); !slices.Equal(v.Named, []string{"web"}) || !slices.Equal(v.Ports, []Port{{"", 8080}}) {
+		t.Errorf("with hostNetwork: %+v", v)
+	}
+}
+
+// What cannot be watched is told of the Services that name the pod, and so is that clients find it
+// by its name's addresses.
+func TestServiceUnwatchedAndHeadless(t *testing.T) {
+	udp, sctp, tcp := corev1.ProtocolUDP, corev1.ProtocolSCTP, corev1.ProtocolTCP
+	from := es(v4, ep(mine, my4, "yyn"))
+	from.Labels["service.kubernetes.io/headless"] = ""
+	from.Ports = []discoveryv1.EndpointPort{
+		{Name: at("https"), Port: at(int32(443)), Protocol: &tcp}, {Name: at("http3"), Port: at(int32(443)), Protocol: &udp},
+		{Port: at(int32(9)), Protocol: &sctp}, {Port: at(int32(80))}, {Protocol: &udp}, {Port: at(int32(0)), Protocol: &udp},
+		{Name: at(""), Port: at(int32(53)), Protocol: &udp},
+	}
+	again, _ := readSlice(from)
+	s, _ := readSlice(from)
+	foreign := es(v4, ep(a, "10.0.0.8", "yyn"))
+	foreign.Ports = []discoveryv1.EndpointPort{{Port: at(int32(1)), Protocol: &udp}}
+	other, _ := readSlice(foreign)
+	got := (&reading{who: whoami{uid: mine}, policies: read}).service("web", []*slice{&s, &other, &again})
+	want := Service{Name: "web", InRotation: true, Serving: true, Ready: 1, Headless: true,
+		Unwatched: []string{"443/UDP (http3)", "53/UDP", "9/SCTP"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -171,8 +325,8 @@ func TestSlicePorts(t *testing.T) {
 	}
 }
 
-// FuzzSlices: whatever slices say, the reckoning ends, without panic, in
-// something that makes sense.
+// FuzzSlices: whatever slices say, the reckoning ends, without panic, in something that makes
+// sense.
 func FuzzSlices(f *testing.F) {
 	for _, s := range []*discoveryv1.EndpointSlice{
 		es(v4, ep(mine, my4, "yyn"), ep(a, "10.0.0.8", "nnn")), es(v6, ep("", my6, "---")), {},
@@ -203,7 +357,7 @@ func FuzzSlices(f *testing.F) {
 		k.sawSlices(all)
 		v := k.view()
 		for _, s := range v.Services {
-			if s.Ready < 0 || s.Coming < 0 || s.Ready+s.Coming > total {
+			if s.Ready < 0 || s.Coming < 0 || s.StandBy != 0 || s.Ready+s.Coming > total {
 				t.Errorf("%+v of %d endpoints", s, total)
 			}
 		}

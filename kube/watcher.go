@@ -14,16 +14,15 @@ import (
 type Options struct {
 	// Services limits the View to these, by name. Empty: all that name the pod.
 	Services []string
-	// Log gets a line, at debug level, for each request that fails and each
-	// list that was read. Nil: none.
+	// Log gets a line at debug level for each request to the API server: verb, path, outcome and
+	// how long it took. Nil: none.
 	Log *slog.Logger
 }
 
-// Watcher keeps a View of one pod up to date for as long as Run runs: whatever
-// the API server does, it goes on trying, and says in the View how that goes.
+// Watcher keeps a View of one pod up to date for as long as Run runs: whatever the API server does,
+// it goes on trying, and says in the View how that goes.
 type Watcher struct {
 	client *client
-	log    *slog.Logger
 
 	mu      sync.Mutex
 	know    knowledge
@@ -31,11 +30,13 @@ type Watcher struct {
 	changed chan struct{} // closed when view is replaced by one that differs
 	who     whoami
 	moved   chan struct{} // closed when who changes
+	name    string        // to read the pod by
+	renamed chan struct{} // closed when name changes
 }
 
-// NewWatcher prepares to watch the pod that id names. It asks the API server
-// nothing yet; its errors are of the configuration alone: an address that is
-// none, certificates or a token file that can't be read.
+// NewWatcher prepares to watch the pod that id names. It asks the API server nothing yet; its
+// errors are of the configuration alone: an address that is none, certificates or a token file that
+// cannot be read.
 func NewWatcher(cfg *rest.Config, id Identity, opts Options) (*Watcher, error) {
 	if cfg == nil {
 		return nil, errors.New("no configuration of the API server")
@@ -43,40 +44,51 @@ func NewWatcher(cfg *rest.Config, id Identity, opts Options) (*Watcher, error) {
 	if id.Namespace == "" || id.Name == "" && id.UID == "" {
 		return nil, errors.New("no pod to watch: namespace, and name or uid, must be known")
 	}
-	c, err := newClient(cfg, id.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	log := opts.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
-		client: c, log: log,
 		know:    newKnowledge(id, opts.Services),
-		changed: make(chan struct{}), moved: make(chan struct{}),
+		changed: make(chan struct{}), moved: make(chan struct{}), renamed: make(chan struct{}),
 	}
-	w.view, w.who = w.know.view(), w.know.whoami()
+	c, err := newClient(cfg, id.Namespace, log, w.asks)
+	if err != nil {
+		return nil, err
+	}
+	w.client = c
+	w.view, w.who, w.name = w.know.view(), w.know.whoami(), w.know.podName()
 	return w, nil
 }
 
-// Run watches until ctx is done, and returns when all that it started has
-// ended and its connections are closed. It may be called once.
+// Run watches until ctx is done, and returns when all that it started has ended and its connections
+// are closed. It may be called once.
 func (w *Watcher) Run(ctx context.Context) {
 	defer w.client.close()
 	var all sync.WaitGroup
 	tried := make(chan struct{})
 	all.Go(func() { w.followPod(ctx, tried) })
 	all.Go(func() { w.followSlices(ctx, tried) })
+	all.Go(func() { w.followOthers(ctx) })
+	all.Go(func() { w.followPolicies(ctx) })
 	all.Wait()
 }
 
-// View returns the newest view, and a channel that is closed once there is one
-// that differs in more than Contact.
+// View returns the newest view, and a channel that is closed once there is one that differs in more
+// than Contact and Asked.
 func (w *Watcher) View() (View, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.view.clone(), w.changed
+	v := w.view.clone()
+	v.Asked = w.know.owed.since(time.Now())
+	return v, w.changed
+}
+
+// asks notes that a request is being sent.
+func (w *Watcher) asks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.know.owed.ask(time.Now())
 }
 
 // learn changes what is known, and tells who waits for that.
@@ -95,14 +107,25 @@ func (w *Watcher) learn(what func(*knowledge)) {
 		close(w.moved)
 		w.moved = make(chan struct{})
 	}
+	if name := w.know.podName(); name != w.name {
+		w.name = name
+		close(w.renamed)
+		w.renamed = make(chan struct{})
+	}
 }
 
-// whoami returns how to find the pod in a slice, and a channel that is closed
-// when that changes.
+// whoami returns how to find the pod in a slice, and a channel that is closed when that changes.
 func (w *Watcher) whoami() (whoami, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.who, w.moved
+}
+
+// podName returns the name to read the pod by, and a channel that is closed when that changes.
+func (w *Watcher) podName() (string, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.name, w.renamed
 }
 
 // report learns the outcome of a request, unless it is that ctx has ended.
@@ -111,24 +134,15 @@ func (w *Watcher) report(ctx context.Context, o op, err error) {
 		return
 	}
 	if err == nil {
-		w.learn(func(k *knowledge) { k.succeeded(o) })
+		w.learn(func(k *knowledge) { k.recordSuccess(o) })
 		return
 	}
-	w.learn(func(k *knowledge) {
-		k.failed(o, err)
-		w.log.Debug("request failed", "request", o.String(), "err", k.failures[o].err)
-	})
+	w.learn(func(k *knowledge) { k.recordFailure(o, err) })
 }
 
-// sleep waits, and reports whether it was for the whole time.
-func sleep(ctx context.Context, d time.Duration, sooner <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-sooner:
-	case <-ctx.Done():
-	}
-	return false
+// refuses reports whether a kind of request fails in a way that waiting does not mend.
+func (w *Watcher) refuses(o op) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.know.failures[o].refused
 }

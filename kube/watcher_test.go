@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"lull/kube"
+	"lull/testdata/apiserver"
 )
 
 const (
@@ -86,21 +87,27 @@ func newSlice(name, service string, endpoints ...discoveryv1.Endpoint) *discover
 		Ports:       []discoveryv1.EndpointPort{{Name: ptr("web"), Port: ptr(int32(8080)), Protocol: ptr(corev1.ProtocolTCP)}},
 	}
 	if service != "" {
-		s.Labels = map[string]string{discoveryv1.LabelServiceName: service}
+		s.Labels = map[string]string{
+			discoveryv1.LabelServiceName: service, discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io",
+		}
 	}
 	return s
 }
 
 var me = kube.Identity{Namespace: "default", Name: "web-1", UID: podUID}
 
-// watching runs a Watcher until the test ends; whatever the server does, Run
-// must then return soon.
-func watching(t *testing.T, cfg *rest.Config, id kube.Identity, opts kube.Options) *kube.Watcher {
+// watching runs a Watcher until the test ends; whatever the server does, Run must then return soon.
+func watching(t testing.TB, cfg *rest.Config, id kube.Identity, opts kube.Options) *kube.Watcher {
 	t.Helper()
 	w, err := kube.NewWatcher(cfg, id, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, w)
+	return w
+}
+
+func run(t testing.TB, w *kube.Watcher) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -115,11 +122,10 @@ func watching(t *testing.T, cfg *rest.Config, id kube.Identity, opts kube.Option
 			t.Error("Run did not return after its context ended")
 		}
 	})
-	return w
 }
 
 // await waits for a View of which ok holds, as a caller does: by the channel.
-func await(t *testing.T, w *kube.Watcher, what string, ok func(kube.View) bool) kube.View {
+func await(t testing.TB, w *kube.Watcher, what string, ok func(kube.View) bool) kube.View {
 	t.Helper()
 	deadline := time.After(40 * time.Second)
 	for {
@@ -136,10 +142,10 @@ func await(t *testing.T, w *kube.Watcher, what string, ok func(kube.View) bool) 
 	}
 }
 
-func known(v kube.View) bool { return v.Known }
+func known(v kube.View) bool { return v.PodKnown && v.SlicesKnown }
 
 // eventually waits for something outside of a View.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for start := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Since(start) > 40*time.Second {
@@ -149,12 +155,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func inRotation(want bool) func(kube.View) bool {
-	return func(v kube.View) bool { return v.Known && len(v.Services) > 0 && v.Services[0].InRotation == want }
+	return func(v kube.View) bool { return known(v) && len(v.Services) > 0 && v.Services[0].InRotation == want }
 }
 
-// TestWatcherFollowsARollingUpdate is the life of a pod that is replaced, in
-// each encoding and over each HTTP.
+// TestWatcherFollowsARollingUpdate is the life of a pod that is replaced, in each encoding and over
+// each HTTP.
 func TestWatcherFollowsARollingUpdate(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		json   bool
@@ -166,32 +173,34 @@ func TestWatcherFollowsARollingUpdate(t *testing.T) {
 		{"JSON over HTTP1", true, []string{"http/1.1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			long(t, "a whole life, read every three seconds at its end")
 			t.Parallel()
 			s := newAPIServer(t)
-			s.json = tt.json
-			cfg := s.config()
+			s.JSON = tt.json
+			cfg := s.Config()
 			cfg.NextProtos = tt.protos
 			followRollingUpdate(t, s, cfg)
 		})
 	}
 }
 
-func followRollingUpdate(t *testing.T, s *apiServer, cfg *rest.Config) {
+func followRollingUpdate(t *testing.T, s *apiserver.Server, cfg *rest.Config) {
 	pod := newPod("web-1", podUID)
 	slice := func(mine, other string) *discoveryv1.EndpointSlice {
 		return newSlice("web-abc", "web", endpointOf(podUID, "10.0.0.7", mine), endpointOf(otherUID, "10.0.0.8", other))
 	}
-	s.put(pod, slice("yyn", "nnn"))
+	s.Put(pod, slice("yyn", "nnn"))
 	w := watching(t, cfg, me, kube.Options{})
 
 	want := kube.View{
-		Known: true, PodKnown: true, SlicesKnown: true,
-		Name: "web-1", UID: podUID,
-		Grace: 45 * time.Second, SpecGrace: 45 * time.Second,
+		PodKnown: true, SlicesKnown: true,
+		Grace: 45 * time.Second, RestartGrace: 45 * time.Second,
+		Declared:  []uint16{8080},
 		NodeAddrs: []netip.Addr{netip.MustParseAddr("172.16.0.1"), netip.MustParseAddr("fd00::1")},
 		PodAddrs:  []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("fd00:1::7")},
 		Probes:    []kube.Probe{{Port: 8080, Period: 5 * time.Second}},
 		Services:  []kube.Service{{Name: "web", InRotation: true, Serving: true, Coming: 1}},
+		Named:     []string{"web"},
 		Ports:     []kube.Port{{Name: "web", Number: 8080}},
 	}
 	check := func(step string, ok func(kube.View) bool) {
@@ -200,50 +209,58 @@ func followRollingUpdate(t *testing.T, s *apiServer, cfg *rest.Config) {
 		if time.Since(got.Contact) > 20*time.Second {
 			t.Errorf("%s: last contact %v ago", step, time.Since(got.Contact))
 		}
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(kube.View{}, "Contact"), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(kube.View{}, "Contact", "SlicesContact", "Asked"), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", step, diff)
 		}
 	}
-	check("in rotation", known)
-	// Only once both watches are open do the rest of the changes come by them.
-	eventually(t, "two watches", func() bool { return s.open() == 2 })
+	check("in rotation", func(v kube.View) bool { return known(v) && !v.Services[0].LocalUnknown })
+	if f := w.Facts(); f.Name != "web-1" || f.UID != podUID || f.SpecGrace != 45*time.Second {
+		t.Errorf("pod %+v", f)
+	}
+	// Only once the watch is open do the rest of the changes come by it.
+	eventually(t, "a watch", func() bool { return s.Open() == 1 })
 
-	s.put(deleting(pod, 45))
+	s.Put(deleting(pod, 45))
 	want.Deleting = true
 	check("deleting", func(v kube.View) bool { return v.Deleting })
 
-	s.put(slice("nyy", "nnn"))
+	s.Put(slice("nyy", "nnn"))
 	want.Services = []kube.Service{{Name: "web", Serving: true, Coming: 1}}
 	check("out of rotation", inRotation(false))
 
-	s.put(deleting(pod, 5))
+	s.Put(deleting(pod, 5))
 	want.Grace = 5 * time.Second
 	check("grace period shortened", func(v kube.View) bool { return v.Grace == 5*time.Second })
 
-	s.put(slice("nyy", "yyn"))
+	s.Put(slice("nyy", "yyn"))
 	want.Services = []kube.Service{{Name: "web", Serving: true, Ready: 1}}
 	check("replaced", func(v kube.View) bool { return v.Services[0].Ready == 1 })
 
-	s.put(newSlice("web-abc", "web", endpointOf(otherUID, "10.0.0.8", "yyn")))
+	s.Put(newSlice("web-abc", "web", endpointOf(otherUID, "10.0.0.8", "yyn")))
 	want.Services = []kube.Service{{Name: "web", Ready: 1}}
 	check("no longer listed", func(v kube.View) bool { return !v.Services[0].Serving })
 
-	s.remove(pod)
-	want.Gone, want.Grace = true, time.Second
-	check("gone", func(v kube.View) bool { return v.Gone })
+	s.Remove(pod)
+	want.Grace = time.Second
+	check("gone", gone(w))
+	if n := s.Asked("list", "pods") + s.Asked("watch", "pods"); n != 0 {
+		t.Errorf("pods listed or watched %d times", n)
+	}
 }
 
 func TestWatcherWatchesOnlyTheServicesThatNameThePod(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
-	s.put(newPod("web-1", podUID),
+	s.Put(newPod("web-1", podUID),
 		newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")),
 		newSlice("api-1", "api", endpointOf(podUID, "10.0.0.7", "yyn")))
 	for i := range 300 {
-		s.put(newSlice(fmt.Sprintf("z-%03d", i), fmt.Sprintf("other-%d", i), endpointOf(otherUID, "10.0.0.8", "yyn")))
+		s.Put(newSlice(fmt.Sprintf("z-%03d", i), fmt.Sprintf("other-%d", i), endpointOf(otherUID, "10.0.0.8", "yyn")))
 	}
-	w := watching(t, s.config(), me, kube.Options{})
-	v := await(t, w, "known", known)
+	w := watching(t, s.Config(), me, kube.Options{})
+	v := await(t, w, "known", func(v kube.View) bool {
+		return known(v) && !v.Services[0].LocalUnknown && !v.Services[1].LocalUnknown
+	})
 	want := []kube.Service{
 		{Name: "api", InRotation: true, Serving: true},
 		{Name: "web", InRotation: true, Serving: true},
@@ -251,13 +268,13 @@ func TestWatcherWatchesOnlyTheServicesThatNameThePod(t *testing.T) {
 	if diff := cmp.Diff(want, v.Services); diff != "" {
 		t.Error(diff)
 	}
-	eventually(t, "a watch", func() bool { return s.asked("watch", "endpointslices") > 0 })
-	for _, q := range s.queries("watch", "endpointslices") {
+	eventually(t, "a watch", func() bool { return s.Asked("watch", "endpointslices") > 0 })
+	for _, q := range s.Queries("watch", "endpointslices") {
 		if q != "kubernetes.io/service-name in (api,web)" {
 			t.Errorf("watch with selector %q", q)
 		}
 	}
-	if n := s.asked("list", "endpointslices"); n < 4 {
+	if n := s.Asked("list", "endpointslices"); n < 4 {
 		t.Errorf("%d requests for a list of 302 in pages", n)
 	}
 }
@@ -265,10 +282,10 @@ func TestWatcherWatchesOnlyTheServicesThatNameThePod(t *testing.T) {
 func TestWatcherFiltersServices(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
-	s.put(newPod("web-1", podUID),
+	s.Put(newPod("web-1", podUID),
 		newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")),
 		newSlice("api-1", "api", endpointOf(podUID, "10.0.0.7", "yyn")))
-	w := watching(t, s.config(), me, kube.Options{Services: []string{"web", "nosuch"}})
+	w := watching(t, s.Config(), me, kube.Options{Services: []string{"web", "nosuch"}})
 	v := await(t, w, "known", known)
 	if len(v.Services) != 1 || v.Services[0].Name != "web" {
 		t.Errorf("services %+v, want web alone", v.Services)
@@ -280,26 +297,26 @@ func TestWatcherKeepsTheNamespaceForSlicesWithoutLabel(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	plain := newSlice("by-hand", "", endpointOf(podUID, "10.0.0.7", "yyn"))
-	s.put(newPod("web-1", podUID), plain, newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
-	w := watching(t, s.config(), me, kube.Options{})
+	s.Put(newPod("web-1", podUID), plain, newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
+	w := watching(t, s.Config(), me, kube.Options{})
 	v := await(t, w, "known", known)
 	if len(v.Services) != 2 || v.Services[0].Name != "by-hand" {
 		t.Fatalf("services %+v, want by-hand and web", v.Services)
 	}
-	s.put(newSlice("by-hand", "", endpointOf(podUID, "10.0.0.7", "nyy")))
+	s.Put(newSlice("by-hand", "", endpointOf(podUID, "10.0.0.7", "nyy")))
 	await(t, w, "out of rotation by hand", inRotation(false))
 }
 
 func TestWatcherKnowsAPodThatIsInNoService(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
-	s.put(newPod("web-1", podUID), newSlice("api-1", "api", endpointOf(otherUID, "10.0.0.8", "yyn")))
-	w := watching(t, s.config(), me, kube.Options{})
+	s.Put(newPod("web-1", podUID), newSlice("api-1", "api", endpointOf(otherUID, "10.0.0.8", "yyn")))
+	w := watching(t, s.Config(), me, kube.Options{})
 	if v := await(t, w, "known", known); len(v.Services) != 0 || v.Err != nil {
 		t.Errorf("services %+v, err %v; want none", v.Services, v.Err)
 	}
 	// The controller may have been slow.
-	s.put(newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
+	s.Put(newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
 	await(t, w, "in rotation after all", inRotation(true))
 }
 
@@ -307,8 +324,8 @@ func TestWatcherKnowsAPodThatIsInNoService(t *testing.T) {
 func TestViewsShareNothing(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
-	s.put(newPod("web-1", podUID), newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
-	w := watching(t, s.config(), me, kube.Options{})
+	s.Put(newPod("web-1", podUID), newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
+	w := watching(t, s.Config(), me, kube.Options{})
 	v := await(t, w, "known", known)
 	v.Services[0].Name, v.PodAddrs[0], v.NodeAddrs[0] = "spoilt", netip.Addr{}, netip.Addr{}
 	v.Probes[0].Port, v.Ports[0].Number = 1, 1
@@ -323,27 +340,32 @@ func TestViewsShareNothing(t *testing.T) {
 func TestWatcherOnlyReadsAndTellsNoSecret(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
-	s.deny["watch pods"] = 403
-	s.deny["list pods"] = 500
-	s.put(newPod("web-1", podUID), newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
+	s.Deny["watch endpointslices"] = 403
+	s.Put(newPod("web-1", podUID), newSlice("web-1", "web", endpointOf(podUID, "10.0.0.7", "yyn")))
 	var mu sync.Mutex
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(locked{&mu, &out}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w := watching(t, s.config(), me, kube.Options{Log: log})
-	v := await(t, w, "failed", func(v kube.View) bool { return v.Known && v.Err != nil })
+	w := watching(t, s.Config(), me, kube.Options{Log: log})
+	v := await(t, w, "failed", func(v kube.View) bool { return known(v) && v.Err != nil })
 	mu.Lock()
 	defer mu.Unlock()
-	if told := v.Err.Error() + out.String(); strings.Contains(told, token) || strings.Contains(told, "eyJ") {
+	if told := v.Err.Error() + out.String(); strings.Contains(told, apiserver.Token) || strings.Contains(told, "eyJ") {
 		t.Errorf("a token is told: %s", told)
 	}
-	if out.Len() == 0 {
-		t.Error("nothing logged")
-	}
-	s.do(func() {
-		if !s.agents["lull"] || len(s.agents) != 1 {
-			t.Errorf("user agents %v", s.agents)
+	for _, line := range []string{
+		`verb=GET path=/api/v1/namespaces/default/pods/web-1 outcome="200 OK" took_s=`,
+		`verb=GET path=/apis/discovery.k8s.io/v1/namespaces/default/endpointslices outcome="200 OK" took_s=`,
+		`verb=WATCH path=/apis/discovery.k8s.io/v1/namespaces/default/endpointslices outcome="403 Forbidden" took_s=`,
+	} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("not logged: %s\n%s", line, out.String())
 		}
-		for _, r := range s.requests {
+	}
+	s.Do(func() {
+		if !s.Agents["lull"] || len(s.Agents) != 1 {
+			t.Errorf("user agents %v", s.Agents)
+		}
+		for _, r := range s.Requests {
 			if r.Method != http.MethodGet {
 				t.Errorf("%s %s", r.Method, r.URL)
 			}

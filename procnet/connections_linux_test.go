@@ -11,6 +11,7 @@ import (
 )
 
 func TestFamilies(t *testing.T) {
+	long(t)
 	var plain, multipath net.ListenConfig
 	plain.SetMultipathTCP(false)
 	multipath.SetMultipathTCP(true)
@@ -50,9 +51,10 @@ func TestFamilies(t *testing.T) {
 				ask(t, gone)
 				gone.Close()
 				list = look(t, s, port)
-				if count(list, Connection) < 1 || newest(list).Before(before) {
+				if count(list, Connection) < 1 || count(list, Lost) > 0 || newest(list).Before(before) {
 					t.Errorf("gone: %+v", list)
 				}
+				settled(t, s, port)
 				for _, a := range list {
 					if a.Kind == Connection && which == "netlink" && a.Peer.Addr().String() != tt.peer {
 						t.Errorf("gone: %+v", a)
@@ -130,29 +132,52 @@ func TestIdleClose(t *testing.T) {
 	}
 }
 
+// A half-open connection is news once, whatever becomes of it: the client may be gone.
+// When it is complete, it is news again, like any connection.
 func TestHalfOpen(t *testing.T) {
 	both(t, func(t *testing.T, which string) {
 		// The handshake is held back until data comes.
 		config := net.ListenConfig{Control: setOption(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 30)}
 		config.SetMultipathTCP(false)
-		_, port := listen(t, config, "tcp4", "127.0.0.1:0")
+		l, port := listen(t, config, "tcp4", "127.0.0.1:0")
 		s := open(t, which)
 		settled(t, s, port)
+		before := time.Now()
 		c := dial(t, "127.0.0.1", port)
+		if list := look(t, s, port); count(list, Connection) != 1 || len(list) != 1 || newest(list).Before(before) {
+			t.Errorf("half-open: %+v", list)
+		}
 		for range 3 {
-			before := time.Now()
-			list := look(t, s, port)
-			if count(list, Connection) == 0 || newest(list).Before(before) {
-				t.Errorf("half-open: %+v", list)
+			if list := look(t, s, port); len(list) > 0 {
+				t.Errorf("still half-open: %+v", list)
 			}
 		}
-		before := time.Now()
+		before = time.Now()
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
 		list := look(t, s, port)
-		if count(list, Connection) == 0 || newest(list).Before(before) {
+		if count(list, Connection) != 1 || newest(list).Before(before) {
 			t.Errorf("complete: %+v", list)
+		}
+		settled(t, s, port)
+
+		// Half-open at one look, complete and gone at the next.
+		c = dial(t, "127.0.0.1", port)
+		look(t, s, port)
+		before = time.Now()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if app, err := l.Accept(); err == nil {
+				app.Close()
+			}
+		}
+		c.Close()
+		list = look(t, s, port)
+		if count(list, Connection) != 1 || newest(list).Before(before) {
+			t.Errorf("complete and gone: %+v", list)
 		}
 		settled(t, s, port)
 	})
@@ -174,7 +199,7 @@ func TestOtherPorts(t *testing.T) {
 			ask(t, c)
 			c.Close()
 		}
-		// Those that are gone proc can't tell from ours.
+		// Those that are gone proc cannot tell from ours.
 		if list := look(t, s, mine.port); len(list) > 0 && which == "netlink" {
 			t.Errorf("another port's short connections: %+v", list)
 		}

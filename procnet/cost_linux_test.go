@@ -24,10 +24,10 @@ type cost struct {
 	peak      int             // KiB
 }
 
-// TestCost measures what a look costs by every method, side by side: in each
-// round each looks once, so that a machine that gets slower does so for all.
-// What is promised are ratios.
+// TestCost measures what a look costs by every method, side by side: in each round each looks once,
+// so that a machine that gets slower does so for all. What is promised are ratios.
 func TestCost(t *testing.T) {
+	long(t)
 	var columns []string
 	var costs []map[string]*cost
 	for _, where := range settings(t) {

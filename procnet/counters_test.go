@@ -9,83 +9,130 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseCounters(t *testing.T) {
-	tests := []struct {
-		name, file, prefix string
-		names              []string
-		want               []uint64
-		found              uint
-	}{
-		{"snmp", "linux-6.18/net/snmp", "Tcp:", []string{"PassiveOpens", "InSegs"}, []uint64{6, 27}, 0b11},
-		{"old snmp", "old/net/snmp", "Tcp:", []string{"InSegs", "PassiveOpens"}, []uint64{66, 22}, 0b11},
-		{"old netstat", "old/net/netstat", "TcpExt:", []string{"TCPPureAcks", "ListenDrops", "ListenOverflows"}, []uint64{6, 3, 2}, 0b111},
-		{"no such column", "old/net/netstat", "TcpExt:", []string{"TCPNews", "ListenDrops"}, []uint64{0, 3}, 0b10},
-		{"names alone", "sandbox/net/netstat", "TcpExt:", []string{"TCPPureAcks"}, []uint64{0}, 0},
-		{"no such lines", "old/net/snmp", "Udp:", []string{"InSegs"}, []uint64{0}, 0},
-		{"a negative number elsewhere", "old/net/snmp", "Tcp:", []string{"ActiveOpens"}, []uint64{11}, 1},
+// figures are what the counters say; -1: an error.
+type figures struct {
+	Opens, Segs, Acks, Drops int
+}
+
+func figuresOf(t testing.TB, root string) (f figures) {
+	t.Helper()
+	c, err := openCounters(root)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			text := readTestdata(t, tt.file)
-			got := make([]uint64, len(tt.names))
-			found, err := parseCounters(text, tt.prefix, tt.names, got)
-			if err != nil || found != tt.found {
-				t.Errorf("found %b, %v, want %b", found, err, tt.found)
-			}
-			if d := cmp.Diff(tt.want, got); d != "" {
+	f = figures{-1, -1, -1, -1}
+	if tcp, err := c.tcp(); err == nil {
+		f.Opens, f.Segs = int(tcp.opens), int(tcp.segs)
+	}
+	if ext, err := c.tcpExt(); err == nil {
+		f.Acks, f.Drops = int(ext.pureAcks), int(ext.drops)
+	}
+	return f
+}
+
+func TestCounters(t *testing.T) {
+	tests := map[string]figures{
+		"linux-6.18": {6, 27, 8, 1},
+		"old":        {22, 66, 6, 3},
+		"sandbox":    {2, 400, -1, -1}, // netstat has the names alone
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(want, figuresOf(t, testdataProc(t, name))); d != "" {
 				t.Error(d)
 			}
 		})
 	}
 }
 
-func TestParseCountersErrors(t *testing.T) {
-	for _, number := range []string{"-1", "x", "18446744073709551616", strings.Repeat("9", 200)} {
-		_, err := parseCounters([]byte("Tcp: A InSegs\nTcp: 1 "+number+"\n"), "Tcp:", []string{"InSegs"}, make([]uint64, 1))
-		if err == nil || !strings.Contains(err.Error(), "InSegs") || len(err.Error()) > 100 {
-			t.Errorf("%s: %v", number, err)
-		}
+func TestCountersOfAnyKind(t *testing.T) {
+	const none = "TcpExt: SyncookiesSent\nTcpExt: 0\n"
+	tests := map[string]struct {
+		snmp, netstat string
+		want          figures
+	}{
+		"the least":          {"Tcp: PassiveOpens InSegs\nTcp: 1 2\n", none, figures{1, 2, 0, 0}},
+		"overflows":          {"Tcp: PassiveOpens InSegs\nTcp: 1 2\n", "TcpExt: ListenOverflows TCPPureAcks\nTcpExt: 3 4\n", figures{1, 2, 4, 3}},
+		"no such column":     {"Tcp: InSegs\nTcp: 2\n", none, figures{-1, -1, 0, 0}},
+		"no such line":       {"Udp: InDatagrams\nUdp: 2\n", none, figures{-1, -1, 0, 0}},
+		"a negative number":  {"Tcp: PassiveOpens InSegs\nTcp: 1 -2\n", none, figures{-1, -1, 0, 0}},
+		"no number":          {"Tcp: PassiveOpens InSegs\nTcp: 1 x\n", none, figures{-1, -1, 0, 0}},
+		"not a number":       {"Tcp: PassiveOpens InSegs\nTcp: 1 NaN\n", none, figures{-1, -1, 0, 0}},
+		"too large a number": {"Tcp: PassiveOpens InSegs\nTcp: 1 1e300\n", none, figures{-1, -1, 0, 0}},
+		"cut off":            {"Tcp: PassiveOpens InSegs\nTcp: 1\n", "TcpExt: TCPPureAcks\n", figures{-1, -1, -1, -1}},
+		"empty":              {"", "", figures{-1, -1, 0, 0}},
+		"negative elsewhere": {"Tcp: MaxConn PassiveOpens InSegs\nTcp: -1 1 2\n", none, figures{1, 2, 0, 0}},
+		"an endless line":    {"Tcp: " + strings.Repeat("x", 1<<21), strings.Repeat("y ", 1<<20), figures{-1, -1, -1, -1}},
 	}
-	v := make([]uint64, 1)
-	if _, err := parseCounters([]byte("Tcp: A\nTcp: 18446744073709551615\n"), "Tcp:", []string{"A"}, v); err != nil || v[0] != 1<<64-1 {
-		t.Errorf("the largest number: %d, %v", v[0], err)
-	}
-}
-
-// A file larger than the buffer is read as far as whole lines go.
-func TestCounterFileIsBounded(t *testing.T) {
-	root := t.TempDir()
-	if err := os.Mkdir(filepath.Join(root, "net"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	text := "Tcp: InSegs\nTcp: 7\n" + strings.Repeat("x", maxCounterFile)
-	if err := os.WriteFile(filepath.Join(root, "net", "snmp"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c, err := openCounters(root, "snmp", "Tcp:", "InSegs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	v := make([]uint64, 1)
-	if found, err := c.read(v); found != 1 || err != nil || v[0] != 7 {
-		t.Errorf("%b %v %v", found, v, err)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			root := newProcRoot(t)
+			writeCounters(t, root, tt.snmp, tt.netstat)
+			if d := cmp.Diff(tt.want, figuresOf(t, root)); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 
-func FuzzParseCounters(f *testing.F) {
-	for _, name := range []string{"linux-6.18/net/snmp", "linux-6.18/net/netstat", "old/net/snmp", "sandbox/net/netstat"} {
-		f.Add(readTestdata(f, name))
+func FuzzCounters(f *testing.F) {
+	for _, name := range []string{"linux-6.18", "old", "sandbox"} {
+		f.Add(readTestdata(f, name+"/net/snmp"), readTestdata(f, name+"/net/netstat"))
 	}
-	names := []string{"InSegs", "TCPPureAcks"}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		v := make([]uint64, 2)
-		for _, prefix := range []string{"Tcp:", "TcpExt:"} {
-			if found, err := parseCounters(text, prefix, names, v); err != nil && found != 0 {
-				t.Errorf("found %b, and %v", found, err)
+	root := newProcRoot(f)
+	f.Fuzz(func(t *testing.T, snmp, netstat []byte) {
+		writeCounters(t, root, string(snmp), string(netstat))
+		got := figuresOf(t, root)
+		for _, n := range []int{got.Opens, got.Segs, got.Acks, got.Drops} {
+			if n < -1 {
+				t.Errorf("%+v", got)
 			}
 		}
 	})
+}
+
+// newProcRoot makes a /proc with one process, which is this one, and no files.
+func newProcRoot(t testing.TB) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "1", "net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	linkSelf(t, root)
+	return root
+}
+
+// testdataProc makes a /proc of captured files.
+func testdataProc(t testing.TB, name string) string {
+	t.Helper()
+	captured, err := filepath.Abs(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := os.Symlink(captured, filepath.Join(root, "1")); err != nil {
+		t.Fatal(err)
+	}
+	linkSelf(t, root)
+	return root
+}
+
+func linkSelf(t testing.TB, root string) {
+	t.Helper()
+	for link, to := range map[string]string{"self": "1", "net": "self/net"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeCounters(t testing.TB, root, snmp, netstat string) {
+	t.Helper()
+	for name, text := range map[string]string{"snmp": snmp, "netstat": netstat} {
+		if err := os.WriteFile(filepath.Join(root, "net", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func readTestdata(t testing.TB, name string) []byte {

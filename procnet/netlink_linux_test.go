@@ -3,7 +3,6 @@ package procnet
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -11,24 +10,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openedNetlink(t testing.TB, opts ...Option) *netlinkSource {
+func openedNetlink(t testing.TB) *netlinkSource {
 	t.Helper()
-	return open(t, "netlink", opts...).(*netlinkSource)
+	return open(t, "netlink").(*netlinkSource)
+}
+
+// smallBuffer opens the source with the least room for events.
+func smallBuffer(t testing.TB) *netlinkSource {
+	t.Helper()
+	o := defaults()
+	o.receiveBuffer = 1
+	return openWith(t, "netlink", o).(*netlinkSource)
 }
 
 // When the kernel has to drop events, a look says so.
 func TestLostEvents(t *testing.T) {
 	srv := serve(t, nil)
-	s := openedNetlink(t, ReceiveBuffer(1))
+	s := smallBuffer(t)
 	settled(t, s, srv.port)
-	s.events.pumping.Lock() // the reader is slow
+	s.ends.pumping.Lock() // the reader is slow
 	before := time.Now()
 	for range 200 {
 		c := dial(t, "127.0.0.1", srv.port)
 		ask(t, c)
 		c.Close()
 	}
-	s.events.pumping.Unlock()
+	s.ends.pumping.Unlock()
 	list := look(t, s, srv.port)
 	if count(list, Lost) == 0 || newest(list).Before(before) {
 		t.Errorf("%d arrivals, %d of them lost", len(list), count(list, Lost))
@@ -42,7 +49,7 @@ func TestMergedEvents(t *testing.T) {
 	var e events
 	const extra = 10
 	r := row{state: 7, family: familyInet, sport: 80, dport: 4000, dst: [16]byte{10, 0, 0, 1}, hasAge: true}
-	client := group{peer: r.dst, port: 80, family: familyInet}
+	client := origin{peer: r.dst, port: 80, family: familyInet}
 	for i := range maxEvents + extra {
 		r.cookie++
 		e.add(&r, time.Duration(i)*time.Millisecond)
@@ -59,15 +66,15 @@ func TestMergedEvents(t *testing.T) {
 	for range maxEvents {
 		e.add(&r, 0)
 	}
-	for i := range maxGroups + extra {
-		host.PutUint32(r.dst[:], uint32(i+1))
+	for i := range maxOrigins + extra {
+		native.PutUint32(r.dst[:], uint32(i+1))
 		e.add(&r, time.Second)
 	}
 	b = e.take(nil)
-	if m := b.merged[group{port: 80}]; len(b.merged) != maxGroups+1 || m.count != extra || m.at != time.Second {
+	if m := b.merged[origin{port: 80}]; len(b.merged) != maxOrigins+1 || m.count != extra || m.at != time.Second {
 		t.Errorf("%d groups, and of unknown peer %+v", len(b.merged), m)
 	}
-	if got := (group{port: 80}).addr(); got.IsValid() {
+	if got := (origin{port: 80}).addr(); got.IsValid() {
 		t.Errorf("an unknown peer is %s", got)
 	}
 
@@ -91,15 +98,15 @@ func TestMergedEvents(t *testing.T) {
 // it, however little there is.
 func TestBusyNeighbour(t *testing.T) {
 	srv, neighbour := serve(t, nil), serve(t, answer(wait))
-	s := openedNetlink(t, ReceiveBuffer(1))
+	s := smallBuffer(t)
 	settled(t, s, srv.port)
-	s.events.pumping.Lock() // the reader is slow
+	s.ends.pumping.Lock() // the reader is slow
 	for range 500 {
 		c := dial(t, "127.0.0.1", neighbour.port)
 		ask(t, c)
 		c.Close()
 	}
-	s.events.pumping.Unlock()
+	s.ends.pumping.Unlock()
 	if list := look(t, s, srv.port); len(list) > 0 {
 		t.Errorf("the neighbour's: %+v", list)
 	}
@@ -118,30 +125,14 @@ func TestBusyNeighbour(t *testing.T) {
 	}
 }
 
-// A pod in which nothing happens is walked through once, at the start.
-func TestOneWalkWhereNothingCame(t *testing.T) {
-	needQuiet(t)
-	srv := serve(t, nil)
-	ask(t, dial(t, "127.0.0.1", srv.port))
-	s := openedNetlink(t)
-	for range 3 {
-		if list := look(t, s, srv.port); len(list) > 0 {
-			t.Errorf("%+v", list)
-		}
-	}
-	if n := walksOf(s); n != 1 {
-		t.Errorf("%d walks, want 1", n)
-	}
-}
-
 // While no connection ends, the reader sleeps.
 func TestReaderSleeps(t *testing.T) {
 	needQuiet(t)
 	s := openedNetlink(t)
 	pumps := func() int {
-		s.events.pumping.Lock()
-		defer s.events.pumping.Unlock()
-		return s.events.pumps
+		s.ends.pumping.Lock()
+		defer s.ends.pumping.Unlock()
+		return s.ends.pumps
 	}
 	look(t, s) // what ended in the tests before has been heard of
 	time.Sleep(2 * gathering * time.Millisecond)
@@ -155,8 +146,12 @@ func TestReaderSleeps(t *testing.T) {
 // Nobody but the kernel can tell the source anything, not even root.
 func TestOnlyTheKernelIsHeard(t *testing.T) {
 	s := openedNetlink(t)
-	sockets := map[string]int{"subscriber": s.events.fd}
-	if err := s.dumper.raw.Control(func(fd uintptr) { sockets["dumper"] = int(fd) }); err != nil {
+	sockets := map[string]int{"subscriber": s.ends.fd}
+	raw, err := s.dumper.file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { sockets["dumper"] = int(fd) }); err != nil {
 		t.Fatal(err)
 	}
 	for name, to := range sockets {
@@ -170,7 +165,7 @@ func TestOnlyTheKernelIsHeard(t *testing.T) {
 		}
 		defer unix.Close(fd)
 		forged := make([]byte, headerLen)
-		host.PutUint32(forged, headerLen)
+		native.PutUint32(forged, headerLen)
 		if err := unix.Sendto(fd, forged, 0, addr); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) {
 			t.Errorf("a forged message to the %s: %v", name, err)
 		}
@@ -183,10 +178,54 @@ func TestReaderDies(t *testing.T) {
 	s := openedNetlink(t)
 	settled(t, s, srv.port)
 	boom := errors.New("boom")
-	s.events.fail(boom)
-	err := s.Arrivals(t.Context(), []uint16{srv.port}, func(Arrival) {})
+	s.ends.fail(boom)
+	_, err := s.Arrivals(t.Context(), []uint16{srv.port}, func(Arrival) {}, nil)
 	if !errors.Is(err, boom) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A dump that fails is tried once more before the sockets count as lost.
+func TestFailedDumpIsRepeated(t *testing.T) {
+	srv := serve(t, nil)
+	s := openedNetlink(t)
+	settled(t, s, srv.port)
+	ask(t, dial(t, "127.0.0.1", srv.port))
+	for range 2 {
+		s.dumper.file.Close()
+		if list := look(t, s, srv.port); count(list, Lost) > 0 {
+			t.Errorf("%+v", list)
+		}
+	}
+	// The dump of the connections fails half-way, and shows some of them again.
+	for range 3 {
+		dial(t, "127.0.0.1", srv.port)
+	}
+	rows := 0
+	var list []Arrival
+	_, err := s.Arrivals(t.Context(), []uint16{srv.port}, func(a Arrival) {
+		if rows++; rows == 2 {
+			s.dumper.seq++ // so that the kernel's last word is not recognised
+			s.dumper.file.Close()
+		}
+		list = append(list, a)
+	}, nil)
+	if err != nil || count(list, Connection) != 3 {
+		t.Errorf("%+v, %v, want 3 connections", list, err)
+	}
+}
+
+// What a person is told of the kernel's refusals.
+func TestDumpRefused(t *testing.T) {
+	for errno, want := range map[unix.Errno]string{
+		unix.EOPNOTSUPP: "socket dump: the kernel has no module inet_diag: operation not supported",
+		unix.ENOENT:     "socket dump: the kernel has no module tcp_diag: no such file or directory",
+		unix.EPERM:      "socket dump: operation not permitted",
+	} {
+		err := dumpError(refusal{errno})
+		if err.Error() != want || !errors.Is(err, errno) {
+			t.Errorf("%q, want %q", err, want)
+		}
 	}
 }
 
@@ -196,10 +235,12 @@ func TestClosed(t *testing.T) {
 		if err != nil {
 			t.Skip("needs the source: ", err)
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
 		}
-		if err := s.Arrivals(t.Context(), nil, func(Arrival) {}); err == nil {
+		if _, err := s.Arrivals(t.Context(), nil, func(Arrival) {}, nil); err == nil {
 			t.Error("arrivals after the end")
 		}
 	})
@@ -213,7 +254,7 @@ func TestCancelled(t *testing.T) {
 		ask(t, dial(t, "127.0.0.1", srv.port))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.Arrivals(ctx, []uint16{srv.port}, func(Arrival) {}); !errors.Is(err, context.Canceled) {
+		if _, err := s.Arrivals(ctx, []uint16{srv.port}, func(Arrival) {}, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		// Nothing got lost by it.
@@ -223,24 +264,12 @@ func TestCancelled(t *testing.T) {
 	})
 }
 
-// The kernel of today has the older request, too; the newer must do as well.
-func TestByFamily(t *testing.T) {
-	l, port := listen(t, net.ListenConfig{}, "tcp", "[::]:0")
-	serveOn(t, l, nil)
-	s := openedNetlink(t)
-	s.dumper.byFamily = true
-	settled(t, s, port)
-	ask(t, dial(t, "127.0.0.1", port))
-	ask(t, dial(t, "::1", port))
-	if list := look(t, s, port); count(list, Connection) != 2 {
-		t.Errorf("%+v", list)
-	}
-}
-
-// Without /proc there is no gate and no ListenDrops, but the same answers.
+// Without /proc there is no ListenDrops, but the same answers.
 func TestWithoutProc(t *testing.T) {
 	srv := serve(t, nil)
-	s := openedNetlink(t, ProcRoot(t.TempDir()))
+	o := defaults()
+	o.procRoot = t.TempDir()
+	s := openWith(t, "netlink", o)
 	settled(t, s, srv.port)
 	c := dial(t, "127.0.0.1", srv.port)
 	ask(t, c)
@@ -248,11 +277,6 @@ func TestWithoutProc(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	settled(t, s, srv.port)
-	walks := walksOf(s)
-	look(t, s, srv.port)
-	if walksOf(s) == walks {
-		t.Error("no walk, but no counter to know by")
-	}
 }
 
 // A dump costs the same memory however many rows it has.
@@ -266,7 +290,7 @@ func TestNoAllocationPerRow(t *testing.T) {
 	settled(t, s, srv.port)
 	ports := portsOf([]uint16{srv.port})
 	n := testing.AllocsPerRun(10, func() {
-		if err := s.connections(t.Context(), ports, func(Arrival) {}); err != nil {
+		if err := s.dumpConnections(t.Context(), ports, func(Arrival) {}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -274,8 +298,9 @@ func TestNoAllocationPerRow(t *testing.T) {
 		t.Errorf("%.0f allocations for %d rows", n, rows)
 	}
 	p := open(t, "proc").(*procSource)
+	p.sampler.Close() // or its ticks would be counted too
 	n = testing.AllocsPerRun(10, func() {
-		if err := p.survey(t.Context(), &survey{ports: ports}); err != nil {
+		if err := p.readTables(t.Context(), &pass{ports: ports}); err != nil {
 			t.Error(err)
 		}
 	})

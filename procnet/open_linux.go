@@ -2,16 +2,18 @@ package procnet
 
 import "fmt"
 
-// Open opens the source that which names: "netlink", "proc", or "auto" for the
-// first of the two that is allowed here. The string says why that was not
-// netlink; it is empty if it was, or if nobody asked. The error names every
-// source that was tried; errors.Is(err, ErrUnsupported) tells that this is not
-// Linux.
+// Open opens the source that which names: "netlink", "proc", or "auto" for the first of the
+// two that is allowed here. The string says why that was not netlink; it is empty if it
+// was, or if nobody asked. The error names every source that was tried. errors.Is(err,
+// ErrUnsupported) reports whether this is not Linux.
 //
-// seccomp profiles refuse with whatever errno their author chose, so any error
-// of opening the netlink source means that it can't be had here.
-func Open(which string, opts ...Option) (source Source, whyNot string, err error) {
-	o := optionsOf(opts)
+// seccomp profiles refuse with whatever errno their author chose. So any error of opening
+// the netlink source means that it is not available here.
+func Open(which string) (source Source, whyNot string, err error) {
+	return openSource(which, defaults())
+}
+
+func openSource(which string, o options) (source Source, whyNot string, err error) {
 	switch which {
 	case "netlink":
 		s, err := openNetlink(o)

@@ -6,9 +6,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"lull/testdata/seccomp"
 )
 
 func TestOpen(t *testing.T) {
@@ -47,9 +48,10 @@ func TestOpenRefused(t *testing.T) {
 				if _, _, err := Open("netlink"); !errors.Is(err, errno) {
 					t.Errorf("netlink: %v", err)
 				}
-				root := t.TempDir()
-				_, _, err = Open("auto", ProcRoot(root))
-				if !errors.Is(err, errno) || !strings.Contains(fmt.Sprint(err), root) {
+				o := defaults()
+				o.procRoot = t.TempDir()
+				_, _, err = openSource("auto", o)
+				if !errors.Is(err, errno) || !strings.Contains(fmt.Sprint(err), o.procRoot) {
 					t.Errorf("neither: %v", err)
 				}
 			})
@@ -57,26 +59,40 @@ func TestOpenRefused(t *testing.T) {
 	}
 }
 
+// A filter that may not be taken off must not cost the source.
+func TestDetachRefused(t *testing.T) {
+	srv, neighbour := serve(t, nil), serve(t, nil)
+	refusedCall(t, unix.SYS_SETSOCKOPT, 2, unix.SO_DETACH_FILTER, unix.EPERM, func() {
+		s, err := openNetlink(defaults())
+		if err != nil {
+			t.Error("open: ", err)
+			return
+		}
+		defer s.Close()
+		for _, ports := range [][]uint16{{srv.port}, nil, {neighbour.port}, {srv.port, neighbour.port}} {
+			if _, err := s.Arrivals(t.Context(), ports, func(Arrival) {}, nil); err != nil {
+				t.Errorf("ports %v: %v", ports, err)
+			}
+			if want := len(ports); len(s.ends.filtered) != want {
+				t.Errorf("ports %v: a filter for %v", ports, s.ends.filtered)
+			}
+		}
+	})
+}
+
 // refused runs f on a thread that may not open netlink sockets.
 func refused(t *testing.T, errno unix.Errno, f func()) {
 	t.Helper()
-	const nr, arg0 = 0, 16 // struct seccomp_data; the low half, little-endian
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: nr},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 3},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: arg0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_NETLINK, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	refusedCall(t, unix.SYS_SOCKET, 0, unix.AF_NETLINK, errno, f)
+}
+
+// refusedCall runs f on a thread on which a system call fails, if an argument has a value.
+func refusedCall(t *testing.T, call, arg, value uint32, errno unix.Errno, f func()) {
+	t.Helper()
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-		if err == nil {
-			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
-		}
+		err := seccomp.Refuse(call, arg, value, errno)
 		if err == nil {
 			f()
 		}

@@ -3,6 +3,6 @@
 package procnet
 
 // Open returns ErrUnsupported.
-func Open(which string, opts ...Option) (Source, string, error) {
+func Open(which string) (Source, string, error) {
 	return nil, "", ErrUnsupported
 }

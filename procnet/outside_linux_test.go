@@ -1,108 +1,18 @@
 package procnet
 
 import (
-	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
-	"os/exec"
-	"runtime"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// outside is a client in a network namespace of its own, as a pod's clients are:
-// on loopback both ends of a connection count in the same InSegs.
-type outside struct {
-	server string // the address of the tests' namespace
-	client string
-	calls  chan func()
-}
-
-var outsides int // each has addresses of its own
-
-// newOutside joins a new namespace to the tests' by a pair of devices.
-func newOutside(t *testing.T) *outside {
-	t.Helper()
-	needQuiet(t)
-	ip, err := exec.LookPath("ip")
-	if err != nil {
-		t.Skip("needs ip: ", err)
-	}
-	outsides++
-	o := &outside{
-		server: fmt.Sprintf("10.9.%d.1", outsides), client: fmt.Sprintf("10.9.%d.2", outsides),
-		calls: make(chan func()),
-	}
-	tid := make(chan int)
-	go func() {
-		// The thread is never unlocked, so it ends with the goroutine, and the
-		// namespace with the thread.
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			close(tid)
-			return
-		}
-		tid <- unix.Gettid()
-		for f := range o.calls {
-			f()
-		}
-	}()
-	t.Cleanup(func() { close(o.calls) })
-	id, ok := <-tid
-	if !ok {
-		t.Skip("needs a second network namespace")
-	}
-	name := fmt.Sprintf("out%d", outsides)
-	run := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command(ip, args...).CombinedOutput(); err != nil {
-			t.Skipf("needs ip %v: %v: %s", args, err, out)
-		}
-	}
-	run("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(id))
-	t.Cleanup(func() { exec.Command(ip, "link", "del", name).Run() })
-	run("addr", "add", o.server+"/24", "dev", name)
-	run("link", "set", name, "up")
-	o.do(func() {
-		run("addr", "add", o.client+"/24", "dev", "eth0")
-		run("link", "set", "eth0", "up")
-	})
-	return o
-}
-
-// do runs f in the namespace. Sockets that f opens belong there.
-func (o *outside) do(f func()) {
-	done := make(chan struct{})
-	o.calls <- func() { defer close(done); f() }
-	<-done
-}
-
-func (o *outside) dial(t *testing.T, port uint16) (c *net.TCPConn) {
-	t.Helper()
-	var err error
-	o.do(func() {
-		var raw net.Conn
-		d := net.Dialer{KeepAlive: -1, Timeout: deadline}
-		if raw, err = d.Dial("tcp4", net.JoinHostPort(o.server, portString(port))); err == nil {
-			c = raw.(*net.TCPConn)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-func (o *outside) serve(t *testing.T, handle func(*net.TCPConn)) *server {
-	t.Helper()
-	l, _ := listen(t, net.ListenConfig{}, "tcp4", o.server+":0")
-	return serveOn(t, l, handle)
-}
+// Clients outside the pod's network namespace, as a pod's clients are.
 
 // A server's own keepalives are answered by pure ACKs.
 func TestServerKeepalives(t *testing.T) {
+	long(t)
 	both(t, func(t *testing.T, which string) {
 		o := newOutside(t)
 		srv := o.serve(t, func(c *net.TCPConn) {
@@ -124,6 +34,10 @@ func TestServerKeepalives(t *testing.T) {
 // A probe that the server closes leaves a row behind, and nothing is anonymous:
 // also while other connections are idle, and while the pod itself is a client.
 func TestProbesHaveNames(t *testing.T) {
+	long(t)
+	needQuiet(t)
+	// Each leaves a TIME_WAIT row. Where memory is short, other tests have used up the room.
+	setSysctl(t, "net/ipv4/tcp_max_tw_buckets", "100000")
 	both(t, func(t *testing.T, which string) {
 		o := newOutside(t)
 		srv := o.serve(t, answer(func(c *net.TCPConn) { c.Close() }))
@@ -169,6 +83,126 @@ func TestOwnQueries(t *testing.T) {
 		}
 		if list := look(t, s, srv.port); len(list) > 0 {
 			t.Errorf("%+v", list)
+		}
+	})
+}
+
+// upstream is an echo server in the clients' namespace, and this process's connection to it.
+func (o *outside) upstream(t *testing.T) *net.TCPConn {
+	t.Helper()
+	var l net.Listener
+	var err error
+	o.do(func() { l, err = net.Listen("tcp4", o.client+":0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dial(t, o.client, serveOn(t, l, nil).port)
+}
+
+// What this process itself receives is no request, though a client is connected.
+func TestOwnTraffic(t *testing.T) {
+	long(t)
+	both(t, func(t *testing.T, which string) {
+		o := newOutside(t)
+		srv := o.serve(t, nil)
+		client, own := o.dial(t, srv.port), o.upstream(t)
+		ask(t, client)
+		ask(t, own)
+		time.Sleep(5 * clockStep) // what is closer to Open than that may count
+		s := open(t, which)
+		settled(t, s, srv.port)
+		for range 3 {
+			time.Sleep(3 * tickEvery)
+			ask(t, own)
+			time.Sleep(3 * tickEvery)
+			if list := look(t, s, srv.port); len(list) > 0 {
+				t.Errorf("this process's own: %+v", list)
+			}
+		}
+		before := time.Now()
+		ask(t, own)
+		ask(t, client)
+		if list := look(t, s, srv.port); count(list, Request) == 0 || newest(list).Before(before) {
+			t.Errorf("a request beside it: %+v", list)
+		}
+	})
+}
+
+// However much this process receives, it must not hide a request.
+func TestOwnTrafficHidesNothing(t *testing.T) {
+	long(t)
+	both(t, func(t *testing.T, which string) {
+		o := newOutside(t)
+		srv := o.serve(t, nil)
+		client, own := o.dial(t, srv.port), o.upstream(t)
+		ask(t, client)
+		s := open(t, which)
+		settled(t, s, srv.port)
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			random := rand.New(rand.NewPCG(3, 4))
+			b := make([]byte, 60_000)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Duration(random.IntN(250)) * time.Millisecond):
+				}
+				n := 1 + random.IntN(2)*random.IntN(len(b)) // many segments, which may arrive as one
+				own.SetDeadline(time.Now().Add(deadline))
+				own.Write(b[:n])
+				io.ReadFull(own, b[:n])
+			}
+		}()
+		defer func() { close(stop); <-done }()
+		random := rand.New(rand.NewPCG(1, 2))
+		var last, reported time.Time
+		quiet := 0
+		for range 60 {
+			if random.IntN(2) == 0 {
+				last = time.Now()
+				ask(t, client)
+			}
+			time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+			list := look(t, s, srv.port)
+			if len(list) == 0 {
+				quiet++
+			}
+			if at := newest(list); at.After(reported) {
+				reported = at
+			}
+			if reported.Before(last) {
+				t.Fatalf("the newest is reported at %s, %s early: %+v", reported, last.Sub(reported), list)
+			}
+		}
+		t.Logf("%d of 60 looks found nothing", quiet)
+	})
+}
+
+// A client that keeps asking another port, as scrapers do, is no concern of the watched one,
+// as long as nobody is connected there. One that has said good-bye is not connected, even if
+// the app does not close.
+func TestNobodyConnected(t *testing.T) {
+	long(t)
+	both(t, func(t *testing.T, which string) {
+		o := newOutside(t)
+		held := make(chan *net.TCPConn, 1)
+		srv := o.serve(t, func(c *net.TCPConn) { held <- c })
+		scraped := o.serve(t, nil)
+		own, scraper, gone := o.upstream(t), o.dial(t, scraped.port), o.dial(t, srv.port)
+		<-held
+		ask(t, scraper)
+		gone.Close()
+		s := open(t, which)
+		settled(t, s, srv.port)
+		for range 3 {
+			ask(t, scraper)
+			ask(t, own)
+			time.Sleep(2 * tickEvery)
+			if list := look(t, s, srv.port); len(list) > 0 {
+				t.Errorf("%+v", list)
+			}
 		}
 	})
 }

@@ -25,7 +25,7 @@ func portsOf(ports []uint16) *portSet {
 
 func (s *portSet) has(p uint16) bool { return s.bits[p/64]&(1<<(p%64)) != 0 }
 
-// add reports whether p is new.
+// add adds p, and reports whether it is new.
 func (s *portSet) add(p uint16) bool {
 	if s.has(p) {
 		return false
@@ -56,25 +56,17 @@ func (s *portSet) without(o *portSet) iter.Seq[uint16] {
 	}
 }
 
-// covers reports whether every port of o is in s.
-func (s *portSet) covers(o *portSet) bool {
-	for range o.without(s) {
-		return false
-	}
-	return true
-}
-
 // listening remembers the ports that were ever seen with a listener.
 type listening struct {
-	all  portSet
-	open portSet // those not bound to loopback alone
+	all       portSet
+	reachable portSet // those not bound to loopback alone
 }
 
-// add takes a listener in and reports whether its port is new.
+// add records a listener and reports whether its port is new.
 func (l *listening) add(port uint16, addr netip.Addr) bool {
 	isNew := l.all.add(port)
 	if !addr.IsLoopback() {
-		isNew = l.open.add(port) || isNew
+		isNew = l.reachable.add(port) || isNew
 	}
 	return isNew
 }
@@ -82,8 +74,8 @@ func (l *listening) add(port uint16, addr netip.Addr) bool {
 // watched is the set that a caller means by ports.
 func (l *listening) watched(ports []uint16) *portSet {
 	if len(ports) == 0 {
-		open := l.open
-		return &open
+		reachable := l.reachable
+		return &reachable
 	}
 	return portsOf(ports)
 }

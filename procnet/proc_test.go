@@ -31,7 +31,7 @@ func procRow(local, peer string, state uint8, left time.Duration) string {
 func procAddr(s string) string {
 	a := netip.MustParseAddrPort(s)
 	b := a.Addr().As4()
-	return fmt.Sprintf("%08X:%04X", host.Uint32(b[:]), a.Port())
+	return fmt.Sprintf("%08X:%04X", native.Uint32(b[:]), a.Port())
 }
 
 func (f *fakeProc) write(t *testing.T) {
@@ -53,11 +53,7 @@ func (f *fakeProc) write(t *testing.T) {
 
 func newFakeProc(t *testing.T, rows ...string) *fakeProc {
 	t.Helper()
-	f := &fakeProc{root: t.TempDir(), opens: 100, segs: 1000, acks: 500, rows: rows}
-	if err := os.Mkdir(filepath.Join(f.root, "net"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return &fakeProc{root: newProcRoot(t), opens: 100, segs: 1000, acks: 500, rows: rows}
 }
 
 func (f *fakeProc) open(t *testing.T) *procSource {
@@ -80,7 +76,7 @@ func (f *fakeProc) look(t *testing.T, s *procSource, change func(), ports ...uin
 	s.sampler.mu.Unlock()
 	start := time.Now()
 	var list []string
-	err := s.Arrivals(context.Background(), ports, func(a Arrival) {
+	_, err := s.Arrivals(context.Background(), ports, func(a Arrival) {
 		text := fmt.Sprintf("%d %s :%d", a.Count, a.Kind, a.Port)
 		if a.Peer.IsValid() {
 			text += " " + a.Peer.String()
@@ -89,7 +85,7 @@ func (f *fakeProc) look(t *testing.T, s *procSource, change func(), ports ...uin
 			text += fmt.Sprintf(" %s ago", age.Round(time.Second))
 		}
 		list = append(list, text)
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +163,7 @@ func TestProcAttribution(t *testing.T) {
 			func(f *fakeProc) { f.segs++; f.opens++; f.rows = append(listenRows(), idle) }, "1 connection :80 10.0.0.8:1000"},
 		{"turned away", nil, func(f *fakeProc) { f.segs += 3; f.drops += 3 }, "3 dropped :0"},
 		{"a counter that starts over", []string{idle}, func(f *fakeProc) { f.opens, f.segs, f.acks = 0, 0, 0 },
-			"1 request :0 10.0.0.8:0"},
+			"1 lost :0, 1 request :0 10.0.0.8:0"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -204,7 +200,7 @@ func TestProcQueueReadBeforeItFilled(t *testing.T) {
 	f.write(t)
 	s.sampler.mu.Unlock()
 	s.took = 0 // so there is a pass
-	err := s.Arrivals(t.Context(), []uint16{80}, func(a Arrival) {
+	_, err := s.Arrivals(t.Context(), []uint16{80}, func(a Arrival) {
 		if a.Kind == Lost { // port 80 is new: the counters have been read, the tables not
 			s.sampler.mu.Lock()
 			f.segs, f.opens = f.segs+2, f.opens+1
@@ -212,15 +208,14 @@ func TestProcQueueReadBeforeItFilled(t *testing.T) {
 			f.write(t)
 			s.sampler.mu.Unlock()
 		}
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.took = time.Hour // a pass that is worth sparing
-	f.look(t, s, func() { f.rows[0] = strings.Replace(f.rows[0], ":00000000 00:", ":00000001 00:", 1) }, 80)
-	queues, err := s.Queued(t.Context(), []uint16{80})
-	if err != nil || len(queues) != 1 || queues[0].Len != 1 {
-		t.Errorf("queues %+v, %v: one connection waits", queues, err)
+	got := f.look(t, s, func() { f.rows[0] = strings.Replace(f.rows[0], ":00000000 00:", ":00000001 00:", 1) }, 80)
+	if !strings.Contains(got, "1 waiting :80") {
+		t.Errorf("%q: one connection waits", got)
 	}
 }
 
@@ -250,13 +245,47 @@ func TestProcWithoutNetstat(t *testing.T) {
 
 // A sandbox may have the names of netstat alone, and list sockets in any order.
 func TestProcInSandbox(t *testing.T) {
-	s, err := openProc(options{procRoot: filepath.Join("testdata", "sandbox")})
+	s, err := openProc(options{procRoot: testdataProc(t, "sandbox")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if n, _ := s.known.open(portsOf([]uint16{8080})); n != 1 {
+	if n, _ := s.known.countLive(portsOf([]uint16{8080})); n != 1 {
 		t.Errorf("%d connections known, want 1", n)
+	}
+}
+
+// A sandbox may show neither the length of an accept queue nor a connection in it. A connection
+// that appears without having been opened just now has been accepted, perhaps only a moment ago.
+func TestProcWithHiddenQueues(t *testing.T) {
+	for _, noNetstat := range []bool{false, true} {
+		f := newFakeProc(t, listenRows()...)
+		f.acks, f.noNetstat = 0, noNetstat
+		s := f.open(t)
+		ago := func(d time.Duration) { // what has been counted came that much earlier
+			s.base = s.base.Add(-d)
+			s.sampler.base = s.base
+		}
+		s.sampler.mu.Lock()
+		f.opens, f.segs = f.opens+1, f.segs+3
+		f.write(t)
+		s.sampler.mu.Unlock()
+		if _, err := s.sampler.tick(); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.look(t, s, func() { ago(20 * time.Second) }, 80); got != "1 connection :0 20s ago" {
+			t.Errorf("it came: %q", got)
+		}
+		got := f.look(t, s, func() {
+			ago(time.Minute)
+			f.rows = append(f.rows, procRow("10.0.0.1:80", "10.0.0.8:1000", 1, 0))
+		}, 80)
+		if got != "1 connection :80 10.0.0.8:1000" {
+			t.Errorf("it was accepted: %q", got)
+		}
+		if got := f.look(t, s, func() {}, 80); got != "" {
+			t.Errorf("again: %q", got)
+		}
 	}
 }
 
@@ -288,7 +317,30 @@ func TestProcErrors(t *testing.T) {
 	}
 }
 
-// Counters that can't be read any more are an error, never silence.
+// A sandbox may have all columns, and 0 in each of them for ever. Linux shows 1 in
+// RtoAlgorithm even if nothing has ever come.
+func TestProcNeedsCountersThatCount(t *testing.T) {
+	for algorithm, opens := range map[int]bool{1: true, 0: false} {
+		f := newFakeProc(t, listenRows()...)
+		f.opens, f.segs, f.acks = 0, 0, 0
+		f.write(t)
+		text := fmt.Sprintf("Tcp: RtoAlgorithm PassiveOpens InSegs\nTcp: %d 0 0\n", algorithm)
+		if err := os.WriteFile(filepath.Join(f.root, "net", "snmp"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openProc(options{procRoot: f.root})
+		if (err == nil) != opens {
+			t.Errorf("RtoAlgorithm %d: %v", algorithm, err)
+		}
+		if err == nil {
+			s.Close()
+		} else if !strings.Contains(err.Error(), "net/snmp: the counters do not count") {
+			t.Errorf("error %q", err)
+		}
+	}
+}
+
+// Counters that cannot be read any more are an error, never silence.
 func TestProcGoesAway(t *testing.T) {
 	f := newFakeProc(t, listenRows()...)
 	s := f.open(t)
@@ -297,7 +349,46 @@ func TestProcGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sampler.mu.Unlock()
-	if err := s.Arrivals(t.Context(), nil, func(Arrival) {}); err == nil {
+	if _, err := s.Arrivals(t.Context(), nil, func(Arrival) {}, nil); err == nil {
 		t.Error("no error")
 	}
+}
+
+// FuzzProc opens the source on one set of files, and looks at another.
+func FuzzProc(f *testing.F) {
+	for _, name := range []string{"linux-6.18", "old"} {
+		dir := name + "/net/"
+		f.Add(readTestdata(f, dir+"snmp"), readTestdata(f, dir+"netstat"), readTestdata(f, dir+"tcp"), readTestdata(f, dir+"tcp"))
+	}
+	root := newProcRoot(f)
+	f.Fuzz(func(t *testing.T, snmp, netstat, before, after []byte) {
+		writeCounters(t, root, "Tcp: PassiveOpens InSegs\nTcp: 1 2\n", "TcpExt: TCPPureAcks\nTcpExt: 0\n")
+		table := filepath.Join(root, "net", "tcp")
+		if err := os.WriteFile(table, before, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openProc(options{procRoot: root})
+		if err != nil {
+			return
+		}
+		defer s.Close()
+		s.sampler.mu.Lock()
+		writeCounters(t, root, string(snmp), string(netstat))
+		s.sampler.mu.Unlock()
+		if err := os.WriteFile(table, after, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, ports := range [][]uint16{nil, {80, 8080}} {
+			_, _ = s.Arrivals(t.Context(), ports, func(a Arrival) {
+				if a.Count < 1 || a.At.IsZero() || a.At.After(time.Now()) {
+					t.Errorf("arrival %+v", a)
+				}
+			}, func(c Conn) {
+				if c.ID == 0 || c.Opened.IsZero() {
+					t.Errorf("connection %+v", c)
+				}
+			})
+			_, _ = s.Queued(t.Context(), ports)
+		}
+	})
 }

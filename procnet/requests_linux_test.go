@@ -20,7 +20,11 @@ func TestRequests(t *testing.T) {
 			t.Fatalf("two connections: %+v", list)
 		}
 		settled(t, s, srv.port)
-		for range 3 {
+		rounds := 3
+		if testing.Short() {
+			rounds = 1
+		}
+		for range rounds {
 			before := time.Now()
 			ask(t, busy)
 			time.Sleep(500 * time.Millisecond) // so that it has to look back
@@ -43,9 +47,10 @@ func TestRequests(t *testing.T) {
 	})
 }
 
-// A client's keepalives move no time of its connection. The source "proc" can't
+// A client's keepalives move no time of its connection. The source "proc" cannot
 // tell them from data.
 func TestClientKeepalives(t *testing.T) {
+	long(t)
 	needQuiet(t)
 	srv := serve(t, nil)
 	c := dial(t, "127.0.0.1", srv.port)
@@ -65,20 +70,18 @@ func TestClientKeepalives(t *testing.T) {
 
 func inSegs(t testing.TB) uint64 {
 	t.Helper()
-	c, err := openCounters("/proc", "snmp", "Tcp:", "InSegs")
+	c, err := openCounters("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	var v [1]uint64
-	if _, err := c.read(v[:]); err != nil {
+	n, err := c.tcp()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return v[0]
+	return n.segs
 }
 
-// While nothing comes, nothing is reported, and the kernel need not walk its
-// hash.
+// While nothing comes, nothing is reported, and proc need not read the tables.
 func TestIdle(t *testing.T) {
 	both(t, func(t *testing.T, which string) {
 		needQuiet(t)
@@ -93,13 +96,12 @@ func TestIdle(t *testing.T) {
 		settled(t, s, srv.port)
 		walks := walksOf(s)
 		for range 10 {
-			if list := look(t, s, srv.port); len(list) > 0 {
+			if list := lookAll(t, s, srv.port); len(list) > 0 {
 				t.Errorf("%+v", list)
 			}
-			checkQueue(t, s, srv.port, 0)
 		}
-		if n := walksOf(s) - walks; n > 0 {
-			t.Errorf("%d walks through the connections, want 0", n)
+		if n := walksOf(s) - walks; n > 0 && which == "proc" {
+			t.Errorf("%d passes through the tables, want 0", n)
 		}
 	})
 }
@@ -117,6 +119,7 @@ func walksOf(s Source) int {
 // Whatever comes, and however a look falls into it: what a look says is never
 // older than the last that came.
 func TestNeverEarly(t *testing.T) {
+	long(t)
 	both(t, func(t *testing.T, which string) {
 		l, port := listen(t, net.ListenConfig{}, "tcp", "[::]:0")
 		serveOn(t, l, nil)
@@ -159,6 +162,7 @@ func TestNeverEarly(t *testing.T) {
 
 // ports more than the kernel filters, and none of them but one in use.
 func TestManyPorts(t *testing.T) {
+	long(t)
 	both(t, func(t *testing.T, which string) {
 		srv, other := serve(t, nil), serve(t, nil)
 		for _, n := range []int{2, 3, maxFilterPorts, maxFilterPorts + 1, 5000} {
@@ -198,7 +202,6 @@ func TestProcSparesPasses(t *testing.T) {
 		if list := look(t, s, srv.port); count(list, Request) != 1 || newest(list).Before(before) {
 			t.Errorf("a request: %+v", list)
 		}
-		checkQueue(t, s, srv.port, 0)
 	}
 	if n := walksOf(s) - reads; n > 0 {
 		t.Errorf("%d passes through the tables, want 0", n)
@@ -213,7 +216,7 @@ func TestProcSparesPasses(t *testing.T) {
 	}
 }
 
-// The accept queues are those of the look that went before, however busy it is.
+// The accept queues come out of the pass that a look makes anyway.
 func TestProcLooksOnce(t *testing.T) {
 	needQuiet(t)
 	srv := serve(t, nil)
@@ -222,14 +225,7 @@ func TestProcLooksOnce(t *testing.T) {
 	reads := walksOf(s)
 	ask(t, dial(t, "127.0.0.1", srv.port))
 	look(t, s, srv.port)
-	ask(t, dial(t, "127.0.0.1", srv.port))
-	checkQueue(t, s, srv.port, 0)
 	if n := walksOf(s) - reads; n != 1 {
 		t.Errorf("%d passes through the tables, want 1", n)
-	}
-	ask(t, dial(t, "127.0.0.1", srv.port))
-	checkQueue(t, s, srv.port, 0)
-	if n := walksOf(s) - reads; n != 2 {
-		t.Errorf("%d passes through the tables, want 2: nobody has looked since", n)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// maxRoutes bounds the lines of a routing table that are read.
+// maxRoutes limits how many lines of a routing table are read.
 const maxRoutes = 100_000
 
 // Flags of a route, linux/route.h.
@@ -26,7 +26,7 @@ const (
 
 // Gateways returns the default gateways of the network namespace, IPv4 first.
 // With a bridge CNI that is the node as the pod sees it, and where the kubelet's
-// probes come from. What can't be read is left out: nothing depends on it.
+// probes come from. What cannot be read is left out: nothing depends on it.
 func Gateways(procRoot string) []netip.Addr {
 	gateways := gateways4(procRoot)
 	f, err := os.Open(filepath.Join(procRoot, "net", "ipv6_route"))
@@ -55,16 +55,15 @@ func gateways4(procRoot string) []netip.Addr {
 		}
 		// The kernel prints the address, which is in network order, as a number.
 		var b [4]byte
-		host.PutUint32(b[:], r.Gateway)
+		native.PutUint32(b[:], r.Gateway)
 		gateways = appendNew(gateways, netip.AddrFrom4(b))
 	}
 	return gateways
 }
 
-// parseRoute6 returns the default gateways in a table as
-// ipv6_route_native_seq_show prints it (net/ipv6/ip6_fib.c): destination, prefix
-// length, source, prefix length, next hop, metric, reference count, use and flags
-// in hexadecimal, and the device's name.
+// parseRoute6 returns the default gateways in a table as ipv6_route_native_seq_show prints it
+// (net/ipv6/ip6_fib.c): destination, prefix length, source, prefix length, next hop, metric,
+// reference count, use and flags in hexadecimal, and the device's name.
 func parseRoute6(r io.Reader) ([]netip.Addr, error) {
 	var gateways []netip.Addr
 	lines := bufio.NewScanner(r)

@@ -2,24 +2,47 @@ package wait
 
 import "time"
 
-// deadline is the end of the budget. The kubelet reckons the grace period from
-// its own start of the kill, which is when it starts the hook, so that neither
-// the API server's clock nor the deletion timestamp matters
-// (pkg/kubelet/kuberuntime/kuberuntime_container.go, killContainer).
+// deadline is the end of the budget. The kubelet reckons the grace period from its own start of the
+// kill, which is when it starts the hook, so that neither the API server's clock nor the deletion
+// timestamp matters (pkg/kubelet/kuberuntime/kuberuntime_container.go, killContainer).
 func (r *run) deadline() time.Time { return r.start.Add(r.budget) }
 
-// fund works the budget out anew: a second deletion may shorten the grace
-// period while the hook runs.
+// fund works the budget out anew: a second deletion may shorten the grace period while the hook
+// runs.
 func (r *run) fund() {
-	r.budget = r.Policy.Budget(r.view)
-	if r.view.PodKnown || r.blind {
+	before := r.budget
+	r.budget = r.policy.Budget(r.view, r.needsMore())
+	if r.cluster != nil && !r.view.PodKnown && !r.view.Refused && r.policy.Timeout == 0 {
+		// A process may be old when it becomes the hook, and the pod have more time than most.
+		r.budget = max(r.budget, r.rotation.began.Add(answerTime).Sub(r.start))
+	}
+	if r.policy.Deadline != nil && r.budget != before {
+		r.policy.Deadline(r.deadline())
+	}
+	r.rotation.mustKnow = r.deadline().Add(-r.policy.Quiet - removal) // then a window still fits
+	if r.view.PodKnown || r.rotation.apiSilent {
 		r.tellBudget()
 	}
 }
 
-// Budget is how long the hook may take at most, by what is known of the pod.
-func (p Policy) Budget(v View) time.Duration {
-	grace, reserve := p.shares(v)
+// budgetReason is why the hook ends with its budget. That it could not be told in time whether what
+// follows the probes is theirs is no failure: clients were quiet.
+func (r *run) budgetReason(closing bool) Reason {
+	due, open := r.dueAfter(r.window.clientsHold())
+	quiet := open && r.sockets != nil && !r.hung && !due.After(r.looked)
+	switch {
+	case closing, quiet && r.tooManyOpen():
+		return StillOpen
+	case quiet:
+		return r.quietOrAlone(due)
+	}
+	return Budget
+}
+
+// Budget is how long the hook may take at most, by what is known of the pod. withoutSlices: its
+// EndpointSlices cannot be read.
+func (p Policy) Budget(v View, withoutSlices bool) time.Duration {
+	grace, reserve := p.shares(v, withoutSlices)
 	budget := max(0, grace-reserve)
 	if p.Timeout > 0 && (p.Timeout < budget || !v.PodKnown) {
 		return p.Timeout
@@ -27,24 +50,50 @@ func (p Policy) Budget(v View) time.Duration {
 	return budget
 }
 
-// Least is how long a hook takes at least. blind: without sight of a rotation
-// that there is to leave.
-func (p Policy) Least(blind bool) time.Duration {
+// isRestart reports whether a container may be about to be restarted.
+func (v View) isRestart() bool { return v.undeleted() && v.Ended == "" && v.RestartGrace > 0 }
+
+// removal is how long the control plane takes to take a pod out of rotation, at most as a rule.
+const removal = time.Second
+
+// slowAnswer is how long an app takes to answer Drain, at most as a rule.
+const slowAnswer = 2 * time.Second
+
+// Least is how long a hook takes at least. withoutSlices: in a pod whose EndpointSlices cannot be
+// read.
+func (p Policy) Least(withoutSlices bool) time.Duration {
 	least := p.Quiet
-	if blind {
-		least *= 2
+	if p.Drain != nil {
+		least += slowAnswer // the window begins with the answer
+	}
+	if withoutSlices {
+		least = max(least, p.SocketsAlone())
 	}
 	return max(least, p.Min)
 }
 
-// funds are what the story has told of the budget.
-type funds struct{ budget, grace, least time.Duration }
+// Fits reports whether the least that the hook takes fits into the budget, in a pod after its
+// removal from rotation.
+func (p Policy) Fits(v View, withoutSlices bool) bool {
+	least := p.Least(withoutSlices)
+	if p.InPod {
+		least += removal
+	}
+	return least < p.Budget(v, withoutSlices) || p.InPod && least == p.Budget(v, withoutSlices)
+}
 
-// shares are the grace period in force and the app's part of it.
-func (p Policy) shares(v View) (grace, reserve time.Duration) {
+// shares are the grace period in force and the app's part of it: Reserve, at most half, and less
+// where the least that the hook takes would not fit, but never less than a fifth, and a second.
+func (p Policy) shares(v View, withoutSlices bool) (grace, reserve time.Duration) {
 	grace = DefaultGrace
 	if v.PodKnown {
 		grace = v.Grace
 	}
-	return grace, min(p.Reserve, grace/2)
+	if v.isRestart() {
+		// Of whichever container has the shortest.
+		grace = min(grace, v.RestartGrace)
+	}
+	reserve = min(p.Reserve, grace/2)
+	spare := grace - p.Least(withoutSlices) - removal
+	return grace, min(reserve, max(spare, grace/5, time.Second))
 }

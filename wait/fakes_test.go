@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"lull/wait"
@@ -15,16 +16,17 @@ type ms int
 
 func (t ms) of(start time.Time) time.Time { return start.Add(time.Duration(t) * time.Millisecond) }
 
-// turn is a change of what the control plane says.
-type turn struct {
+// says is what the control plane says from a time on.
+type says struct {
 	at   ms
 	view wait.View
+	page bool // of a list of slices that is not complete yet
 }
 
-// cluster plays turns. It answers all the time, but for the silence.
+// cluster answers all the time, but for the silence.
 type cluster struct {
 	start   time.Time
-	turns   []turn
+	says    []says
 	silence [2]ms // from, to: no contact; nothing new is told
 	err     error // why, during the silence
 }
@@ -39,9 +41,12 @@ func (c *cluster) View() (wait.View, <-chan struct{}) {
 	}
 	var v wait.View
 	var next time.Time
-	for _, t := range c.turns {
+	for _, t := range c.says {
 		if at := t.at.of(c.start); !at.After(known) {
 			v = t.view
+			if t.page {
+				v.SlicesContact = t.at.of(c.start)
+			}
 		} else if next.IsZero() && at.After(now) {
 			next = at
 		}
@@ -63,16 +68,19 @@ func (c *cluster) View() (wait.View, <-chan struct{}) {
 	return v, changed
 }
 
-// sockets plays arrivals. A queue is a span during which a connection waits.
+// sockets has the arrivals ready. A queue is a span during which a connection waits.
 type sockets struct {
 	start    time.Time
 	arrivals []wait.Arrival
 	queue    [2]ms
+	stuck    ms            // since when nothing is accepted from it
 	takes    time.Duration // how long a look takes
 	hangs    ms            // from then on no look ends
 	fails    ms            // from then on each look fails
-	loads    []load        // in place of a long list of arrivals
+	open     []open
+	loads    []load // in place of a long list of arrivals
 
+	busy     atomic.Bool
 	asked    time.Time
 	looks    int
 	released chan struct{} // closed when the test is over
@@ -84,17 +92,22 @@ type load struct {
 	from, to, every ms
 }
 
-func (s *sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival)) error {
+func (s *sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival), open func(wait.Conn)) (bool, error) {
+	if !s.busy.CompareAndSwap(false, true) {
+		panic("called concurrently")
+	}
+	defer s.busy.Store(false)
 	s.looks++
 	if s.hangs > 0 && !time.Now().Before(s.hangs.of(s.start)) {
 		<-s.released // not even the context ends it
 	}
 	if s.fails > 0 && !time.Now().Before(s.fails.of(s.start)) {
-		return errors.New("netlink: no buffer space")
+		return false, errors.New("netlink: no buffer space")
 	}
 	now := time.Now()
 	for _, a := range s.all() {
 		if a.At.After(s.asked) && !a.At.After(now) && (len(ports) == 0 || a.Port == 0 || slices.Contains(ports, a.Port)) {
+			a.Count = max(1, a.Count)
 			yield(a)
 		}
 	}
@@ -103,7 +116,37 @@ func (s *sockets) Arrivals(ctx context.Context, ports []uint16, yield func(wait.
 	case <-time.After(s.takes):
 	case <-ctx.Done():
 	}
-	return ctx.Err()
+	if now := time.Now(); s.queue[1] > 0 && !now.Before(s.queue[0].of(s.start)) && now.Before(s.queue[1].of(s.start)) {
+		a := wait.Arrival{At: now, Kind: wait.Waiting, Port: 8080, Count: 1}
+		if s.stuck > 0 {
+			a.Since = s.stuck.of(s.start)
+		}
+		yield(a)
+	}
+	for _, o := range s.open {
+		if open == nil {
+			return false, ctx.Err()
+		}
+		if now := time.Now(); !now.Before(o.from.of(s.start)) && now.Before(o.to.of(s.start)) {
+			open(wait.Conn{ID: o.conn, Opened: o.from.of(s.start), Port: 8080, Peer: netip.AddrPortFrom(o.peer, 40000)})
+		}
+	}
+	return true, ctx.Err()
+}
+
+// Ended reports whether one of the open connections has ended since the last look.
+func (s *sockets) Ended() bool {
+	return slices.ContainsFunc(s.open, func(o open) bool {
+		end := o.to.of(s.start)
+		return end.After(s.asked) && !end.After(time.Now())
+	})
+}
+
+// open is a connection that is open for a while, without any traffic.
+type open struct {
+	conn     uint64
+	peer     netip.Addr
+	from, to ms
 }
 
 func (s *sockets) all() []wait.Arrival {
@@ -121,14 +164,6 @@ func (s *sockets) all() []wait.Arrival {
 	return all
 }
 
-func (s *sockets) Queued(_ context.Context, _ []uint16, yield func(wait.Queue)) error {
-	now := time.Now()
-	if s.queue[1] > 0 && !now.Before(s.queue[0].of(s.start)) && now.Before(s.queue[1].of(s.start)) {
-		yield(wait.Queue{Port: 8080, Len: 1})
-	}
-	return nil
-}
-
 var (
 	nodeAddr   = netip.MustParseAddr("10.244.0.1")
 	clientAddr = netip.MustParseAddr("10.0.3.7")
@@ -139,7 +174,7 @@ func conn(at ms) func(time.Time) wait.Arrival { return connFrom(clientAddr, at) 
 
 func connFrom(addr netip.Addr, at ms) func(time.Time) wait.Arrival {
 	return func(start time.Time) wait.Arrival {
-		return wait.Arrival{At: at.of(start), Kind: wait.Connection, Conn: uint64(at), Port: 8080, Peer: netip.AddrPortFrom(addr, 40000)}
+		return wait.Arrival{At: at.of(start), Kind: wait.Connection, Conn: uint64(at), Port: 8080, Peer: netip.AddrPortFrom(addr, 40000), Count: 1}
 	}
 }
 
@@ -184,4 +219,55 @@ func defaults() wait.Policy {
 // other is an arrival of another kind, or on another port.
 func other(a wait.Arrival) func(time.Time) wait.Arrival {
 	return func(time.Time) wait.Arrival { return a }
+}
+
+func views(change func(*wait.View)) wait.View {
+	v := wait.View{
+		SlicesKnown: true, PodKnown: true, Deleting: true, Grace: 30 * time.Second,
+		NodeAddrs: []netip.Addr{nodeAddr}, Ports: []wait.Port{{Number: 8080}},
+		Services: []wait.Service{{Name: "web", Serving: true, Ready: 1}},
+	}
+	if change != nil {
+		change(&v)
+	}
+	return v
+}
+
+func in(v *wait.View) { v.Services[0].InRotation = true }
+
+// removed is the usual rollout: seen in rotation at 30 ms, out at 60 ms.
+func removed(change func(*wait.View)) []says {
+	both := func(v *wait.View) {
+		if change != nil {
+			change(v)
+		}
+	}
+	return []says{
+		{at: 30, view: views(func(v *wait.View) { both(v); v.Services[0].InRotation = true })},
+		{at: 60, view: views(both)},
+	}
+}
+
+// paging is a list of slices of which a page arrives every second.
+func paging(seconds int) (all []says) {
+	for s := range seconds {
+		all = append(all, says{at: ms(s * 1000), view: wait.View{PodKnown: true, Deleting: true, Grace: 30 * time.Second}, page: true})
+	}
+	return all
+}
+
+func probing(periods ...time.Duration) func(*wait.View) {
+	return func(v *wait.View) {
+		for _, p := range periods {
+			v.Probes = append(v.Probes, wait.Probe{Port: 8080, Period: p})
+		}
+	}
+}
+
+func probes(every ms) load {
+	return load{connFrom(nodeAddr, 0), 200, 60_000, every}
+}
+
+func clients(from, to, every ms) load {
+	return load{conn(0), from, to, every}
 }

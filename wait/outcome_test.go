@@ -30,7 +30,7 @@ func TestOutcome(t *testing.T) {
 			v.Probes = []wait.Probe{probe}
 			v.Services[0].Ready, v.Services[0].Coming = 0, 1
 		})
-		control := &cluster{start: start, turns: []turn{{20, rotating}, {1000, waiting}, {3000, view}}}
+		control := &cluster{start: start, says: []says{{at: 20, view: rotating}, {at: 1000, view: waiting}, {at: 3000, view: view}}}
 		kernel := &sockets{start: start, asked: start, loads: []load{
 			{connFrom(nodeAddr, 0), 100, 60_000, 1000},
 			{connFrom(scraper, 0), 500, 500, 1},
@@ -64,9 +64,9 @@ func TestOutcome(t *testing.T) {
 	})
 }
 
-// TestLooks counts what a wait costs: a look a window, and three to learn which
-// connections are open when the pod leaves rotation. By hand there is none to
-// leave, and one tells the sockets what is watched.
+// TestLooks counts what a wait costs: a look a window, and three to learn which connections are
+// open when the pod leaves rotation. By hand there is none to leave, and one tells the sockets what
+// is watched.
 func TestLooks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		byHand bool
@@ -85,7 +85,7 @@ func TestLooks(t *testing.T) {
 				start := time.Now()
 				kernel := &sockets{start: start, asked: start, loads: tt.loads}
 				policy := defaults()
-				var c wait.Cluster = &cluster{start: start, turns: removed(nil)}
+				var c wait.Cluster = &cluster{start: start, says: removed(nil)}
 				if tt.byHand {
 					policy.InPod, c = false, nil
 				}

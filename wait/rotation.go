@@ -1,176 +1,264 @@
 package wait
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
-// restartDoubt is how long a pod must stand in rotation, not being deleted, until
-// that means a restart. Where the kubelet ends a pod whose time is up
-// (activeDeadlineSeconds), hook and endpoint learn of it side by side: the slices
-// were 20 to 120 ms behind. The control plane must have spoken in the second half
-// of that time; until it has, it is asked again after restartAgain.
-const (
-	restartDoubt = 500 * time.Millisecond
-	restartAgain = 100 * time.Millisecond
-)
-
-// rotation follows the stages that the control plane decides: removal and
-// handover. A stage's end is a fact that can be taken back: a slice may list
-// the pod ready again, a replacement may appear or die.
+// rotation follows the stages that the control plane decides:
+//
+//	Removal    the pod is in rotation
+//	Handover   it is out, and a replacement is awaited
+//	Lull       it is out, and nobody is awaited
+//
+// A stage's end can be taken back: a slice may list the pod ready again, a replacement may appear
+// or die. Where the control plane is silent, or the slices cannot be read, the pod is taken to be
+// out (apiSilent). Slices that nobody promises to keep up to date are not waited for, but heeded
+// (unmanaged).
 type rotation struct {
-	left   time.Time // when the pod left rotation; zero while it is in
-	handed time.Time // since when nobody has to be waited for; zero while somebody has
-	blind  bool      // the control plane's word on this is missing
-	stays  time.Time // since when nobody deletes the pod and it is in rotation; zero while that isn't so
+	handover HandoverMode
+	began    time.Time // when the sockets were first watched, and the control plane first asked
 
-	unseen bool // left is a guess, made without sight
-	waited bool // a handover has been waited for
+	stage  Stage
+	left   time.Time // when the pod left rotation; zero in Removal
+	handed time.Time // since when no replacement is awaited; zero before Lull
+
+	apiSilent bool // the stage goes by no current word of the control plane
+	guessed   bool // left was assumed when the control plane fell silent
+	awaited   bool // a replacement has been awaited
+	doubt     doubt
+
+	inSince   time.Time // since when Removal is seen; zero in the other stages
+	toldIn    bool      // the story has said that it takes long
+	unmanaged []string  // Services whose slices have the pod ready although it is out
+	alone     []string  // Services that nobody else can serve before the pod has ended
+	toldStand bool      // the story has said that endpoints stand by
+	mustKnow  time.Time // until when slices that arrive page by page are waited for
+	granted   time.Time // until when silence may be the hook's own
+	grantedOn time.Time // the control plane's last word when it was granted
 }
 
-func (r *run) stage() Stage {
-	switch {
-	case r.left.IsZero():
-		return Removal
-	case r.handed.IsZero():
-		return Handover
-	}
-	return Lull
+// change is something that has happened to a rotation, for the story.
+type change struct {
+	what     happening
+	at       time.Time
+	services []string
 }
 
-// rotate brings the stages up to what the control plane says, or to its silence.
-func (r *run) rotate(now time.Time) {
-	silent := !now.Before(r.blindAt())
-	switch {
-	case r.view.SlicesKnown && !silent:
-		r.sighted(now)
-	case silent || !r.view.SlicesKnown && r.view.SlicesRefused:
-		r.goBlind()
-	}
-	switch stays := !r.blind && r.view.SlicesKnown && r.undeleted() && len(r.services(inRotation)) > 0; {
-	case !stays:
-		r.stays = time.Time{}
-	case r.stays.IsZero():
-		r.stays = now
-	}
+type happening int
+
+const (
+	apiLost       happening = iota + 1 // the stages go on without the control plane
+	apiBack                            // it answers again
+	rotationLong                       // the pod is in rotation for long, by these Services
+	rotationBack                       // it is back in rotation, by these
+	rotationLeft                       // it is out
+	unmanagedStay                      // out, but for these, whose slices nobody promises to keep up to date
+	unmanagedLeft                      // out of those, too
+	handoverBegun                      // a replacement is awaited, for these Services
+	handoverEnded                      // no longer
+	aloneBegun                         // these have nobody else, and will have none
+	standBy                            // these have endpoints that are not awaited, since they have been unready for long
+)
+
+// longRemoval is after how long in rotation the story says so.
+const longRemoval = time.Second
+
+func newRotation(handover HandoverMode, began time.Time) rotation {
+	return rotation{handover: handover, began: began, stage: Removal}
 }
 
-// blindAt is when the hook goes on without the control plane unless it hears
-// from it.
-func (r *run) blindAt() time.Time {
-	if !r.view.SlicesKnown {
-		return r.start.Add(patience)
-	}
-	return r.view.Contact.Add(patience)
+// leave takes the pod for one that left rotation at the time, where there is no control plane to
+// ask.
+func (r *rotation) leave(at time.Time) {
+	r.stage, r.left, r.handed, r.apiSilent = Lull, at, at, true
 }
 
-// sighted judges by a view that is current.
-func (r *run) sighted(now time.Time) {
-	if r.blind {
-		r.blind = false
-		if r.unseen {
-			r.left, r.handed, r.unseen = time.Time{}, time.Time{}, false
+// since is when the quiet window may begin.
+func (r *rotation) since() time.Time { return latest(r.left, r.handed) }
+
+// silentAt is when the hook goes on without the control plane unless it hears from it. Nobody has
+// been silent who was not asked.
+func (r *rotation) silentAt(v View) time.Time {
+	if !v.SlicesKnown {
+		at := latest(r.began, v.SlicesContact).Add(patience)
+		if at.After(r.mustKnow) {
+			at = latest(r.began.Add(patience), r.mustKnow)
 		}
-		r.Log.Info("the API server answers again: going by the EndpointSlices", "event", "api-back")
+		return latest(at, r.granted)
 	}
-	if in := r.services(inRotation); len(in) > 0 && !r.divided(now) {
-		if !r.left.IsZero() {
-			r.Log.Warn("back in rotation ("+plural("Service", in)+"): waiting for its removal anew", "event", "rotation-back", "services", in)
-		}
-		r.left, r.handed = time.Time{}, time.Time{}
-		return
-	}
-	if r.left.IsZero() {
-		r.left = now
-		r.tellLeft()
-	}
-	wait := r.awaited()
-	switch {
-	case len(wait) > 0 && (!r.handed.IsZero() || !r.waited):
-		r.handed, r.waited = time.Time{}, true
-		r.Log.Info("no other endpoint is ready ("+plural("Service", wait)+"): serving on until a replacement is", "event", "handover", "services", wait)
-	case len(wait) == 0 && r.handed.IsZero():
-		r.handed = now
-		if r.waited {
-			r.Log.Info("nobody has to be waited for any more after "+r.after(now), "event", "handed-over", "after_s", r.seconds(now))
-		}
+	return latest(latest(v.Contact, v.Asked).Add(patience), r.granted)
+}
+
+// needsAPI reports whether a word of the control plane is needed, and hoped for.
+func (r *rotation) needsAPI() bool { return !r.apiSilent && r.stage != Lull }
+
+// grant gives the control plane a moment to be heard after the process did not run for a while: it
+// was the hook that was silent. It does so once after each word, so that a process that is always
+// late does not wait for ever.
+func (r *rotation) grant(now, contact time.Time) {
+	if !contact.Equal(r.grantedOn) || r.granted.IsZero() {
+		r.granted, r.grantedOn = now.Add(answerTime), contact
 	}
 }
 
-// goBlind goes on without the control plane, unless nothing more is needed of it.
-func (r *run) goBlind() {
-	if r.blind || !r.left.IsZero() && !r.handed.IsZero() {
-		return
+// answerTime is how long a request to the API server may take.
+const answerTime = 3 * time.Second
+
+// see brings the stages up to what the control plane says, or to its silence, and returns what has
+// changed.
+func (r *rotation) see(v View, now time.Time) []change {
+	silent := !now.Before(r.silentAt(v))
+	current := v.SlicesKnown && !silent
+	var changes []change
+	switch {
+	case current && r.apiSilent:
+		changes = append(changes, r.regain(now))
+	case !current && (silent || v.SlicesRefused) && r.needsAPI():
+		changes = append(changes, r.lose(v, now))
 	}
-	r.blind = true
-	// What has arrived since the last word is known: the window may look back on it.
+	r.doubt.record(!r.apiSilent && v.SlicesKnown && v.undeleted() && len(v.services(inRotation)) > 0, now)
+	if current {
+		changes = append(changes, r.follow(v, now)...)
+	}
+	return changes
+}
+
+// lose goes on without the control plane. What has arrived since its last word is known, so the
+// window may look back on it.
+func (r *rotation) lose(v View, now time.Time) change {
 	since := r.began
-	if r.view.SlicesKnown {
-		since = r.view.Contact
+	if v.SlicesKnown {
+		since = v.Contact
 	}
 	if r.left.IsZero() {
-		r.left, r.unseen = since, true
+		r.left, r.guessed = since, true
 	}
-	r.handed = latest(r.left, since)
-	r.miss("the EndpointSlices can't be seen: going by the sockets alone, for at least "+secs(2*r.Quiet), r.view.Err)
-	r.fund()
+	r.stage, r.handed, r.apiSilent, r.inSince = Lull, latest(r.left, since), true, time.Time{}
+	return change{what: apiLost, at: now}
 }
 
-// awaited names the Services whose traffic still comes here because none of
-// their other endpoints is ready: kube-proxy falls back to endpoints that serve
-// while they terminate (KEP-1669), and no others. A pod that isn't being
-// deleted is none of these.
-func (r *run) awaited() []string {
-	if r.Policy.Handover == HandoverNever || r.undeleted() {
+// regain goes by the control plane again. What was assumed meanwhile is not.
+func (r *rotation) regain(now time.Time) change {
+	r.apiSilent = false
+	if r.guessed {
+		r.stage, r.left, r.handed, r.guessed = Removal, time.Time{}, time.Time{}, false
+	}
+	return change{what: apiBack, at: now}
+}
+
+// follow goes by a view that is current.
+func (r *rotation) follow(v View, now time.Time) (changes []change) {
+	in := v.services(func(s Service) bool { return s.InRotation && (!s.Unmanaged || v.undeleted()) })
+	if len(in) > 0 && r.doubt.settle(v, now) != contradicted {
+		return r.stay(in, now)
+	}
+	r.inSince, r.toldIn = time.Time{}, false
+	unmanaged := v.services(func(s Service) bool { return s.InRotation && s.Unmanaged })
+	switch {
+	case r.stage == Removal:
+		r.stage, r.left = Handover, now
+		changes = append(changes, change{what: rotationLeft, at: now})
+		if len(unmanaged) > 0 && !v.undeleted() {
+			changes = append(changes, change{unmanagedStay, now, unmanaged})
+		}
+	case len(r.unmanaged) > 0 && len(unmanaged) == 0:
+		r.left = now
+		changes = append(changes, change{unmanagedLeft, now, r.unmanaged})
+	}
+	r.unmanaged = unmanaged
+	return append(changes, r.handOver(v, now)...)
+}
+
+// stay: the pod is in rotation, by these Services.
+func (r *rotation) stay(in []string, now time.Time) (changes []change) {
+	if r.stage != Removal {
+		changes = append(changes, change{rotationBack, now, in})
+	}
+	if r.inSince.IsZero() {
+		r.inSince = now
+	}
+	if !r.toldIn && !now.Before(r.inSince.Add(longRemoval)) {
+		r.toldIn = true
+		changes = append(changes, change{rotationLong, now, in})
+	}
+	r.stage, r.left, r.handed, r.unmanaged, r.alone = Removal, time.Time{}, time.Time{}, nil, nil
+	return changes
+}
+
+// handOver: the pod is out. Is anybody to be awaited?
+func (r *rotation) handOver(v View, now time.Time) (changes []change) {
+	switch wait := r.awaits(v); {
+	case len(wait) > 0 && (r.stage == Lull || !r.awaited):
+		r.stage, r.handed, r.awaited = Handover, time.Time{}, true
+		changes = append(changes, change{handoverBegun, now, wait})
+	case len(wait) == 0 && r.stage == Handover:
+		r.stage, r.handed = Lull, now
+		if r.awaited {
+			changes = append(changes, change{what: handoverEnded, at: now})
+		}
+	}
+	if by := r.standsBy(v); len(by) > 0 && !r.toldStand {
+		r.toldStand = true
+		changes = append(changes, change{standBy, now, by})
+	}
+	was := len(r.alone) > 0
+	r.alone = nil
+	if r.stage == Lull && r.handover != HandoverAlways && v.isAlone(r.handover, now.Before(r.left.Add(youngBeside))) {
+		r.alone = v.services(Service.fallsBack)
+	}
+	if len(r.alone) > 0 && !was {
+		changes = append(changes, change{aloneBegun, now, r.alone})
+	}
+	return changes
+}
+
+// standsBy names the Services whose only other endpoints have been unready for long: they become
+// ready once this pod has gone, or not at all.
+func (r *rotation) standsBy(v View) []string {
+	if r.handover != HandoverAuto || v.undeleted() {
 		return nil
 	}
-	return r.services(func(s Service) bool {
-		return s.Serving && s.Ready == 0 && (s.Coming > 0 || r.Policy.Handover == HandoverAlways)
+	return v.services(func(s Service) bool { return s.fallsBack() && s.Ready == 0 && s.Coming == 0 && s.StandBy > 0 })
+}
+
+// youngBeside is for how long traffic is served on for the sake of an endpoint that may be on its
+// way, beside one that has been unready for long. Where readiness is a matter of who leads, it does
+// not come with the time, for a younger one no more than for an old one. Else the old one is
+// broken.
+const youngBeside = 10 * time.Second
+
+// awaits names the Services whose traffic still comes here because none of their other endpoints is
+// ready: kube-proxy falls back to endpoints that serve while they terminate (KEP-1669), and no
+// others. A pod that isn't being deleted is none of these.
+func (r *rotation) awaits(v View) []string {
+	if r.handover == HandoverNever || v.undeleted() {
+		return nil
+	}
+	return v.services(func(s Service) bool {
+		return s.fallsBack() && s.Ready == 0 && (s.Coming > 0 && s.Steady == 0 || r.handover == HandoverAlways)
 	})
 }
 
-func (r *run) services(which func(Service) bool) []string {
-	var names []string
-	for _, s := range r.view.Services {
-		if which(s) {
-			names = append(names, s.Name)
-		}
+// givesUp is the step that serves on no longer for a young endpoint beside one that waits steadily;
+// false if there is none.
+func (r *rotation) givesUp(v View, now time.Time) (step, bool) {
+	at := r.left.Add(youngBeside)
+	young := v.services(func(s Service) bool { return s.fallsBack() && s.Ready == 0 && s.Coming > 0 && s.Steady > 0 })
+	return step{at: at, do: decide}, r.stage == Lull && now.Before(at) && len(young) > 0
+}
+
+// long is the step that tells that the removal takes long; false if none is.
+func (r *rotation) long() (step, bool) {
+	return step{at: r.inSince.Add(longRemoval), do: decide}, !r.inSince.IsZero() && !r.toldIn
+}
+
+// restart is the step that ends the hook of a pod whose endpoint stays whatever it does, or the one
+// that asks about that again; false if neither is planned.
+func (r *rotation) restart(v View, now time.Time) (step, bool) {
+	if r.stage != Removal {
+		return step{}, false
 	}
-	return names
-}
-
-func inRotation(s Service) bool { return s.InRotation }
-
-func (r *run) undeleted() bool { return r.view.PodKnown && !r.view.Deleting }
-
-// restarting: nobody deletes the pod and it is in rotation. Its container is being
-// restarted, or the kubelet evicts it; its endpoint stays.
-func (r *run) restarting(now time.Time) bool {
-	return r.left.IsZero() && r.stood(now) && !r.divided(now)
-}
-
-// divided: nobody deletes the pod, and yet it has ended, or some Service no longer
-// lists it ready. Those that still do publish addresses that are not ready.
-func (r *run) divided(now time.Time) bool {
-	out := r.services(func(s Service) bool { return !s.InRotation })
-	return r.stood(now) && r.undeleted() && (r.view.Ended != "" || len(out) > 0)
-}
-
-// stood says whether the pod has stood undeleted in rotation for long enough, as
-// far as that is known by now.
-func (r *run) stood(now time.Time) bool {
-	return !r.stays.IsZero() && !now.Before(r.stays.Add(restartDoubt)) && r.view.Contact.Sub(r.stays) >= restartDoubt/2
-}
-
-// stoodAt is when to see about that next.
-func (r *run) stoodAt(now time.Time) (time.Time, bool) {
-	return latest(r.stays.Add(restartDoubt), now.Add(restartAgain)), !r.stays.IsZero() && r.left.IsZero()
-}
-
-// plural lists names behind a noun: "Service web", "Services api, web".
-func plural(noun string, names []string) string {
-	if len(names) != 1 {
-		noun += "s"
+	if r.doubt.settle(v, now) == confirmed {
+		return step{at: now, do: end, why: Restart}, true
 	}
-	return noun + " " + strings.Join(names, ", ")
+	at, ok := r.doubt.again(now)
+	return step{at: at, do: decide}, ok
 }

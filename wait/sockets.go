@@ -9,18 +9,21 @@ import (
 
 // Sockets is the kernel's view of the pod's TCP sockets.
 type Sockets interface {
-	// Arrivals yields what has arrived on the ports since the last call, in any
-	// order. No ports: every port that something listens on, loopback excepted.
-	// An error means that the answer is incomplete. Not called concurrently.
-	Arrivals(ctx context.Context, ports []uint16, yield func(Arrival)) error
-	// Queued yields the accept queues of the ports that are not empty.
-	Queued(ctx context.Context, ports []uint16, yield func(Queue)) error
+	// Arrivals yields what has arrived on the ports since the last call, in any order. No ports:
+	// every port that something listens on, loopback excepted. What waits in an accept queue
+	// arrives anew with every call. If open is not nil it is called for every connection that is
+	// open; listed reports whether it was: a source need not look at all of them each time. An error
+	// means that the answer is incomplete. Not called concurrently.
+	Arrivals(ctx context.Context, ports []uint16, yield func(Arrival), open func(Conn)) (listed bool, err error)
+	// Ended reports whether a connection may have ended since the last call of Arrivals. Unlike
+	// that it costs next to nothing.
+	Ended() bool
 }
 
 // Kind is what arrived.
 type Kind int
 
-// The kinds.
+// What can arrive.
 const (
 	Connection Kind = iota // a connection not seen before
 	Request                // data on a connection that was known
@@ -51,19 +54,21 @@ type Arrival struct {
 	Kind Kind
 	// Conn identifies the connection. 0: unknown.
 	Conn uint64
-	// Opened, of a Request: the connection was open at this time at the latest.
-	// Of a Connection of unknown peer: when it was counted, if that is known.
+	// Opened, of a Request: the connection was open at this time at the latest. Of a Connection of
+	// unknown peer: when it was counted, if that is known.
 	Opened time.Time
+	// Since, of what waits in a queue: nothing has been accepted from it since then. Zero: unknown.
+	Since time.Time
 	// Port is the local port. 0: unknown.
 	Port uint16
 	// Peer is the client, its port 0 if unknown. Invalid: unknown altogether.
 	Peer netip.AddrPort
-	// Count is how many arrivals this one stands for, 0 meaning 1.
+	// Count is how many arrivals this one stands for, at least 1.
 	Count int
 }
 
-// came is when a connection came, as far as the rhythm of probes can be told
-// from it: data may have followed until At.
+// came is when a connection came, as far as the rhythm of probes can be told from it: data may have
+// followed until At.
 func (a Arrival) came() time.Time {
 	if !a.Peer.IsValid() && !a.Opened.IsZero() {
 		return a.Opened
@@ -86,8 +91,10 @@ func (a Arrival) String() string {
 	return s
 }
 
-// Queue is the accept queue of a listening port.
-type Queue struct {
-	Port uint16
-	Len  uint32 // connections that the app has not accepted yet
+// Conn is a connection that is open. The fields mean the same as in an Arrival.
+type Conn struct {
+	ID     uint64
+	Opened time.Time
+	Port   uint16
+	Peer   netip.AddrPort
 }

@@ -1,18 +1,17 @@
 package wait
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// The story has one line an event. Each is a sentence that needs no attribute to
-// be understood; the attributes repeat its figures for machines, times in
-// seconds since the start with the unit in the name.
+// The story has one line an event. Each is a sentence that needs no attribute to be understood; the
+// attributes repeat its figures for machines, times in seconds since the start with the unit in the
+// name.
 
 // secs prints a duration as people say it: 5s, 0.1s, 12.3s.
 func secs(d time.Duration) string {
@@ -26,7 +25,7 @@ func (r *run) seconds(t time.Time) float64 {
 	return t.Sub(r.start).Round(time.Millisecond).Seconds()
 }
 
-// miss tells what can't be seen and what happens instead, once.
+// miss tells what cannot be seen and what happens instead, once.
 func (r *run) miss(instead string, err error) {
 	line := instead
 	if err != nil {
@@ -36,163 +35,190 @@ func (r *run) miss(instead string, err error) {
 		return
 	}
 	r.missing = append(r.missing, line)
-	r.Log.Warn(line, "event", "missing")
+	r.policy.Log.Warn(line, "event", "missing")
 }
 
 func (r *run) tellBudget() {
-	grace, reserve := r.shares(r.view)
-	least := r.Least(r.unsighted())
-	now := funds{r.budget, grace, least}
-	if now == r.told {
-		return
-	}
-	r.told = now
-	line, cure := "budget "+secs(r.budget), "raise terminationGracePeriodSeconds"
+	grace, reserve := r.policy.shares(r.view, r.needsMore())
+	least := r.policy.Least(r.needsMore())
+	line, cure := "budget "+secs(r.budget), r.moreTime()
 	switch {
-	case r.Timeout > 0 && r.budget == r.Timeout:
-		line, cure = line+" as asked", "raise --timeout"
+	case r.policy.Timeout > 0 && r.budget == r.policy.Timeout:
+		line += " as asked"
 	case !r.view.PodKnown:
 		line += fmt.Sprintf(": the grace period is unknown, taking %s less %s for the app", secs(grace), secs(reserve))
-		cure = "set --timeout to what there is"
 	default:
 		line += fmt.Sprintf(": grace period %s less %s for the app", secs(grace), secs(reserve))
 	}
-	log := r.Log.Info
+	log := r.policy.Log.Info
 	switch {
-	case r.Timeout > r.budget:
-		line += fmt.Sprintf("; the timeout of %s does not fit in: %s or lower --reserve", secs(r.Timeout), cure)
-		log = r.Log.Warn
-	case least > r.budget:
+	case r.policy.Timeout > r.budget:
+		line += fmt.Sprintf("; the timeout of %s does not fit in: %s or lower --reserve", secs(r.policy.Timeout), cure)
+		log = r.policy.Log.Warn
+	case !r.policy.Fits(r.view, r.needsMore()):
 		line += fmt.Sprintf("; at least %s of waiting do not fit in: %s", secs(least), cure)
-		log = r.Log.Warn
+		log = r.policy.Log.Warn
 	}
+	if line == r.told {
+		return
+	}
+	r.told = line
 	log(line, "event", "budget", "budget_s", r.budget.Seconds(), "grace_s", grace.Seconds(), "reserve_s", reserve.Seconds())
 }
 
+// tellChange tells what has happened to the rotation.
+func (r *run) tellChange(c change) {
+	switch c.what {
+	case apiLost:
+		r.miss("the EndpointSlices cannot be seen: going by the sockets alone, for at least "+secs(r.policy.SocketsAlone()), r.view.Err)
+	case apiBack:
+		r.policy.Log.Info("the API server answers again: going by the EndpointSlices", "event", "api-back")
+	case rotationLong:
+		r.policy.Log.Info("still in rotation ("+plural("Service", c.services)+")", "event", "in-rotation", "services", c.services)
+	case rotationBack:
+		r.policy.Log.Warn("back in rotation ("+plural("Service", c.services)+"): waiting for its removal anew", "event", "rotation-back", "services", c.services)
+	case rotationLeft:
+		r.tellLeft()
+	case unmanagedStay:
+		r.policy.Log.Warn(fmt.Sprintf("%s: the slices are not the endpoint controller's and have the pod ready still: not waiting for them, but for at least %s in all",
+			plural("Service", c.services), secs(r.policy.SocketsAlone())), "event", "unmanaged", "services", c.services)
+	case unmanagedLeft:
+		r.policy.Log.Info("out of rotation by the other slices too after "+r.after(c.at)+" ("+plural("Service", c.services)+")",
+			"event", "unmanaged-left", "after_s", r.seconds(c.at), "services", c.services)
+	case handoverBegun:
+		r.policy.Log.Info("no other endpoint is ready ("+plural("Service", c.services)+"): serving on until a replacement is", "event", "handover", "services", c.services)
+	case standBy:
+		r.policy.Log.Info("no other endpoint is ready ("+plural("Service", c.services)+"), and those that are listed have been unready for long: not waiting for them (--handover=always does)",
+			"event", "stand-by", "services", c.services)
+	case aloneBegun:
+		r.tellAlone(c.services)
+	case handoverEnded:
+		r.policy.Log.Info("no replacement is awaited any more after "+r.after(c.at), "event", "handed-over", "after_s", r.seconds(c.at))
+	}
+}
+
 func (r *run) tellLeft() {
-	all := r.services(func(Service) bool { return true })
-	if ready := r.services(func(s Service) bool { return s.AlwaysReady || s.InRotation }); len(ready) > 0 {
-		r.Log.Info(plural("Service", ready)+": addresses are published ready or not, so their slices won't show the removal: not waiting for it",
+	left := r.rotation.left
+	all := r.view.services(func(Service) bool { return true })
+	always := func(s Service) bool { return s.AlwaysReady || s.InRotation && !s.Unmanaged }
+	if ready := r.view.services(always); len(ready) > 0 {
+		r.policy.Log.Info(plural("Service", ready)+": addresses are published ready or not, so their slices do not show the removal: not waiting for it",
 			"event", "always-ready", "services", ready)
 	}
-	line := "out of rotation after " + r.after(r.left)
+	line := "out of rotation after " + r.after(left)
 	switch {
 	case len(all) == 0:
 		line = "in no Service's EndpointSlices: no rotation to leave"
 	default:
 		line += " (" + plural("Service", all) + ")"
 	}
-	if r.undeleted() {
+	if r.view.undeleted() {
 		line += ", though not being deleted"
-		if why := cmp.Or(r.view.Ended, r.view.Disrupted); why != "" {
-			line += " (" + why + ")"
+		if r.view.Ended != "" {
+			line += " (" + r.view.Ended + ")"
 		}
 	}
-	r.Log.Info(line, "event", "left", "after_s", r.seconds(r.left), "services", all)
+	r.policy.Log.Info(line, "event", "left", "after_s", r.seconds(left), "services", all)
+	r.tellUnwatched()
+}
+
+// nameLife is how long clients may hold the addresses of a headless Service: what the cluster's DNS
+// gives them for a life (30 s, CoreDNS's plugin kubernetes).
+const nameLife = 30 * time.Second
+
+// Unwatched lists what of the pod's Services cannot be watched, and what to set for it.
+func (p Policy) Unwatched(v View) []string {
+	var lines []string
+	for _, s := range v.Services {
+		if len(s.Unwatched) > 0 {
+			lines = append(lines, fmt.Sprintf("Service %s: %s cannot be watched: use --min", s.Name, strings.Join(s.Unwatched, ", ")))
+		}
+		if s.Headless && p.Min < nameLife {
+			lines = append(lines, fmt.Sprintf("Service %s is headless: its clients may hold the pod's address for %s after it left: use --min=%s if they connect seldom",
+				s.Name, secs(nameLife), secs(nameLife)))
+		}
+	}
+	return lines
+}
+
+func (r *run) tellUnwatched() {
+	for _, line := range r.policy.Unwatched(r.view) {
+		r.policy.Log.Warn(line, "event", "unwatched")
+	}
+}
+
+// tellAlone tells that kube-proxy goes on sending here, rightly.
+func (r *run) tellAlone(services []string) {
+	why := "it has no owner that makes another pod"
+	switch {
+	case r.policy.Handover == HandoverNever:
+		why = "--handover=never waits for nobody"
+	case len(r.view.services(func(s Service) bool { return s.Steady > 0 })) > 0:
+		why = "the other endpoints are not ready, some of them for long"
+	case r.view.Owner != "":
+		why = "a " + r.view.Owner + " makes another pod only then"
+	}
+	leaving := "leaving " + secs(r.policy.Quiet) + " after the removal"
+	if time.Since(r.rotation.left) > r.policy.Quiet {
+		leaving = "not waiting for its end"
+	}
+	r.policy.Log.Info(fmt.Sprintf("nobody can take over before this pod has ended (%s; %s), so traffic need not end: %s",
+		plural("Service", services), why, leaving), "event", "alone", "services", services, "owner", r.view.Owner)
 }
 
 func (r *run) tellArrival(a Arrival) {
 	ago := max(0, time.Since(a.At))
-	r.Log.Info("last arrival "+secs(ago)+" ago: "+a.String(), "event", "arrival",
+	r.policy.Log.Info("last arrival "+secs(ago)+" ago: "+a.String(), "event", "arrival",
 		"kind", a.Kind.String(), "at_s", r.seconds(a.At), "port", a.Port, "peer", peerText(a.Peer.Addr()))
 }
 
-// end closes the story and the account.
-func (r *run) end(why Reason) Outcome {
-	now := time.Now()
-	if why == Quiet && r.sockets == nil {
-		why = Slept
+// tellOpen tells how many connections the hook still waits for.
+func (r *run) tellOpen() {
+	if r.stage(time.Now()) != Closing || r.window.open == r.toldOpen {
+		return
 	}
-	o := Outcome{
-		Reason: why, Stage: r.stage(), Held: now.Sub(r.start), Budget: r.budget,
-		Left: r.sinceStart(r.left), Handed: r.sinceStart(r.handed),
-		Missing: r.missing,
-	}
-	// A look that was left behind may still be reading the window, so it is
-	// only read here, too.
-	o.Last, o.Pinned, o.Ignored = r.window.last(), r.window.pinned, r.ignored()
-	for _, g := range o.Ignored {
-		r.Log.Info(fmt.Sprintf("not counted: %d from %s, %s", g.Count, peerText(g.From), g.Why), "event", "ignored", "count", g.Count, "from", peerText(g.From), "why", g.Why)
-	}
-	log := r.Log.Info
-	if why == Budget {
-		log = r.Log.Warn
-	}
-	log(r.lastWords(o), "event", "end", "reason", why.String(), "stage", o.Stage.String(), "held_s", r.seconds(now), "budget_s", o.Budget.Seconds())
-	return o
+	r.toldOpen = r.window.open
+	r.policy.Log.Info(fmt.Sprintf("%s, but %s: waiting for at most %d", r.reached(), count(r.window.open, "connection is open", "connections are open"), *r.policy.MaxOpen),
+		"event", "closing", "open", r.window.open, "max_open", *r.policy.MaxOpen)
 }
 
-func (r *run) sinceStart(t time.Time) time.Duration {
-	if t.IsZero() {
-		return -1
+// debugLook tells what a look has found, for those who want to know why the hook waits.
+func (r *run) debugLook(f *findings) {
+	requests, others, ignored := 0, 0, 0
+	for _, g := range f.requests {
+		requests += g.count
 	}
-	return t.Sub(r.start)
+	for _, g := range f.rest {
+		others += g.count
+	}
+	for _, n := range f.ignored {
+		ignored += n
+	}
+	r.policy.Log.Debug(fmt.Sprintf("looked at %v: %d new or a probe's, %d requests, %d others, %d queues, %d ignored",
+		r.ports, len(f.single), requests, others, len(f.waiting), ignored),
+		"event", "look", "at_s", r.seconds(r.looked), "took_s", time.Since(r.looked).Seconds(), "ports", r.ports,
+		"single", len(f.single), "requests", requests, "others", others, "queues", len(f.waiting), "ignored", ignored)
 }
-
-// lastWords is the story's last line.
-func (r *run) lastWords(o Outcome) string {
-	through := fmt.Sprintf("letting SIGTERM through after %s of %s", secs(o.Held), secs(o.Budget))
-	switch o.Reason {
-	case Quiet:
-		quiet := time.Since(latest(r.left, r.handed, o.Last.At))
-		line := "quiet for " + secs(quiet)
-		switch {
-		case o.Pinned > 0:
-			line = fmt.Sprintf("no new connection, and %d in use for more than %s since that only the app can end", o.Pinned, secs(r.KeepaliveWait))
-		case quiet < r.Quiet:
-			line = "no new connection, and those in use for more than " + secs(r.KeepaliveWait) + " only the app can end"
-		}
-		return line + ", " + through
-	case Slept:
-		return "slept blindly, " + through
-	case Restart:
-		line := "the pod is not being deleted and stays in rotation: its container is being restarted"
-		if r.view.Disrupted != "" {
-			line = "the pod stays in rotation while it is evicted (" + r.view.Disrupted + ")"
-		}
-		return line + ", nothing to wait for"
-	case Interrupted:
-		return "interrupted after " + secs(o.Held)
-	}
-	line := fmt.Sprintf("the budget of %s ran out while waiting for the %s", secs(o.Budget), map[Stage]string{
-		Removal: "pod to leave rotation", Handover: "replacement to become ready", Lull: "lull",
-	}[o.Stage])
-	if o.Stage == Lull && !o.Last.At.IsZero() {
-		line += fmt.Sprintf(": last seen %s ago, %s", secs(time.Since(o.Last.At)), o.Last)
-	}
-	if o.Stage != Lull && r.view.Err != nil {
-		line += ": " + r.view.Err.Error()
-	}
-	return line + "; letting SIGTERM through"
-}
-
-// ignored lists what didn't count, most first.
-func (r *run) ignored() []Ignored {
-	var all []Ignored
-	add := func(why string, by map[netip.Addr]int) {
-		for _, from := range slices.SortedFunc(maps.Keys(by), netip.Addr.Compare) {
-			all = append(all, Ignored{Why: why, From: from, Count: by[from]})
-		}
-	}
-	add("readiness probes", r.window.probes.excused)
-	add("named by --ignore", r.window.ignored)
-	slices.SortStableFunc(all, func(a, b Ignored) int { return b.Count - a.Count })
-	if len(all) > maxTold {
-		rest := Ignored{Why: "and others"}
-		for _, g := range all[maxTold:] {
-			rest.Count += g.Count
-		}
-		all = append(all[:maxTold:maxTold], rest)
-	}
-	return all
-}
-
-// maxTold bounds how many addresses the story names as ignored.
-const maxTold = 8
 
 func peerText(a netip.Addr) string {
 	if !a.IsValid() {
 		return "unknown"
 	}
 	return a.String()
+}
+
+// plural lists names behind a noun: "Service web", "Services api, web".
+func plural(noun string, names []string) string {
+	if len(names) != 1 {
+		noun += "s"
+	}
+	return noun + " " + strings.Join(names, ", ")
+}
+
+// count is a number with its noun: "1 endpoint is", "2 endpoints are".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }

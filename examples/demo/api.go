@@ -26,7 +26,7 @@ type api struct {
 	cert    []byte // PEM: its own certificate authority
 }
 
-// bookmarkEvery is how often a watch that allows it is told the version.
+// bookmarkEvery is how often a watch that allows bookmarks gets one.
 const bookmarkEvery = time.Second
 
 // serveAPI serves until ctx is done.

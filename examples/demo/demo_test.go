@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -15,6 +16,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == podArg {
 		os.Exit(servePod(os.Args[2:]))
 	}
+	// The tests wait for timers most of the time, so more of them than cores may run at a time.
+	if err := flag.Set("test.parallel", "5"); err != nil { // -parallel wins
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -25,8 +30,8 @@ var quick = plan{
 	Clients: 4, Every: 10 * time.Millisecond,
 }
 
-// heard is in every run's story, whatever the hook.
-const heard = "  the proxy hears of it, and sends nothing more to web-a\n"
+// proxyLine is in the output of every run, whatever the hook.
+const proxyLine = "  the proxy hears of it, and sends nothing more to web-a\n"
 
 func shutdown(t *testing.T, p plan, h hook) (row, string) {
 	t.Helper()
@@ -47,7 +52,7 @@ func TestShutdownWithoutHookLosesRequests(t *testing.T) {
 	if r.Served == 0 || r.Failed == 0 || r.Exit != 0 {
 		t.Errorf("%+v", r)
 	}
-	for _, line := range []string{heard, "requests failed, the last with 502: "} {
+	for _, line := range []string{proxyLine, "requests failed, the last with 502: "} {
 		if !strings.Contains(story, line) {
 			t.Errorf("the story lacks %q:\n%s", line, story)
 		}
@@ -56,11 +61,11 @@ func TestShutdownWithoutHookLosesRequests(t *testing.T) {
 
 func TestShutdownAfterTheProxyLosesNone(t *testing.T) {
 	t.Parallel()
-	r, story := shutdown(t, quick, hook{"long", []string{"sh", "-c", "echo held; sleep 2; exit 3"}})
+	r, story := shutdown(t, quick, hook{Name: "long", Argv: []string{"sh", "-c", "echo held; sleep 2; exit 3"}})
 	if r.Served == 0 || r.Failed != 0 || r.Waited < 2*time.Second || r.Exit != 3 {
 		t.Errorf("%+v", r)
 	}
-	for _, line := range []string{"  held\n", heard, "  long exits with 3\n"} {
+	for _, line := range []string{"  held\n", proxyLine, "  long exits with 3\n"} {
 		if !strings.Contains(story, line) {
 			t.Errorf("the story lacks %q:\n%s", line, story)
 		}
@@ -71,7 +76,7 @@ func TestHookEndsWithTheGracePeriod(t *testing.T) {
 	t.Parallel()
 	p := quick
 	p.Grace = time.Second
-	if r, _ := shutdown(t, p, hook{"endless", []string{"sleep", "60"}}); r.Exit != -1 || r.Waited > 50*time.Second {
+	if r, _ := shutdown(t, p, hook{Name: "endless", Argv: []string{"sleep", "60"}}); r.Exit != -1 || r.Waited > 50*time.Second {
 		t.Errorf("%+v", r)
 	}
 }
@@ -94,9 +99,9 @@ func TestHookKnowsNothingOfOtherPods(t *testing.T) {
 	t.Setenv("POD_UID", "another")
 	t.Setenv("DEMO_TEST", "kept")
 	var lines []string
-	h := hook{"env", []string{"sh", "-c", `echo "<$LULL_QUIET$KUBERNETES_SERVICE_HOST$POD_UID$DEMO_TEST>"; echo "$0" >&2`, "{kubeconfig}"}}
-	exit, err := h.with("/file").run(t.Context(), func(line string) { lines = append(lines, line) })
-	if got := strings.Join(lines, " "); exit != 0 || err != nil || got != "<kept> /file" {
+	h := hook{Name: "env", Argv: []string{"sh", "-c", `echo "<$LULL_QUIET$KUBERNETES_SERVICE_HOST$POD_UID$DEMO_TEST>"; echo "$0 $1" >&2`, "{kubeconfig}", "{port}"}}
+	exit, err := h.with("/file", 8080).run(t.Context(), func(line string) { lines = append(lines, line) })
+	if got := strings.Join(lines, " "); exit != 0 || err != nil || got != "<kept> /file 8080" {
 		t.Errorf("exit %d, %v, %q", exit, err, got)
 	}
 	if _, err := (hook{Argv: []string{"/no/such/hook"}}).run(t.Context(), nil); err == nil {
@@ -107,6 +112,8 @@ func TestHookKnowsNothingOfOtherPods(t *testing.T) {
 func TestJudge(t *testing.T) {
 	ok := row{Hook: "x", Served: 9}
 	lossy := row{Hook: "x", Served: 9, Failed: 1}
+	lull := row{Hook: "lull", Served: 9}
+	lossyLull := row{Hook: "lull", Served: 9, Failed: 1}
 	for _, test := range []struct {
 		name string
 		rows []row
@@ -115,7 +122,8 @@ func TestJudge(t *testing.T) {
 		{"shown", []row{lossy, ok, ok}, ""},
 		{"sleep 1 may do what it likes", []row{lossy, lossy, ok}, ""},
 		{"nothing to show", []row{ok, lossy, ok}, "lost no request"},
-		{"lost with lull", []row{lossy, lossy, lossy}, "lost 1 requests"},
+		{"lost with lull", []row{lossy, lossy, lossyLull}, "lull lost 1 requests"},
+		{"lost with lull, and not with lull --drain", []row{lossy, lossy, lossyLull, lull}, "lull lost 1 requests"},
 		{"a hook failed", []row{lossy, lossy, {Hook: "x", Served: 9, Exit: 1}}, "exited with 1 instead of 0"},
 		{"out of budget", []row{lossy, lossy, {Hook: "x", Served: 9, Exit: 3}}, "without netlink"},
 		{"nobody came", []row{lossy, ok, {Hook: "x"}}, "no request was served"},
@@ -129,9 +137,9 @@ func TestJudge(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	const want = `
-hook        requests served  requests failed  seconds waited
-no hook                1043              298             0.0
-lull                   1341                0             5.3
+hook          requests served  requests failed  seconds waited
+no hook                  1043              298             0.0
+lull                     1341                0             5.3
 `
 	if got := table([]row{{"no hook", 0, 1043, 298, 0}, {"lull", 0, 1341, 0, 5321 * time.Millisecond}}); "\n"+got != want {
 		t.Errorf("%s\nwant:%s", got, want)

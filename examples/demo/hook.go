@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 // hook is a preStop hook: a command that holds SIGTERM back while it runs.
 type hook struct {
 	Name string
-	Argv []string // empty: none. "{kubeconfig}" stands for that file
+	Argv []string // empty: none. "{kubeconfig}" stands for that file, "{port}" for the pod's port
 }
 
 // String is how a user would write it, as the run's heading.
@@ -26,15 +27,14 @@ func (h hook) String() string {
 	}
 	argv := slices.Clone(h.Argv)
 	argv[0] = filepath.Base(argv[0])
-	return strings.ReplaceAll(strings.Join(argv, " "), "{kubeconfig}", "FILE")
+	return strings.NewReplacer("{kubeconfig}", "FILE", "{port}", "PORT").Replace(strings.Join(argv, " "))
 }
 
-func (h hook) with(kubeconfig string) hook {
+func (h hook) with(kubeconfig string, port uint16) hook {
 	h.Argv = slices.Clone(h.Argv)
+	values := strings.NewReplacer("{kubeconfig}", kubeconfig, "{port}", fmt.Sprint(port))
 	for i, arg := range h.Argv {
-		if arg == "{kubeconfig}" {
-			h.Argv[i] = kubeconfig
-		}
+		h.Argv[i] = values.Replace(arg)
 	}
 	return h
 }

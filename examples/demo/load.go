@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// patience is a client's: after that a request has failed.
+// patience is how long a client waits for an answer. After that its request has failed.
 const patience = 5 * time.Second
 
 // load is the clients, and what became of their requests. A request has failed
@@ -20,6 +22,7 @@ type load struct {
 	served, failed atomic.Int64
 
 	reason atomic.Pointer[string] // of the last failure
+	ctx    context.Context        // ends when the clients are to stop
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -28,7 +31,7 @@ type load struct {
 // that keep theirs. Each takes GET and POST in turns, one request at a time.
 func startLoad(ctx context.Context, p *proxy, n int, every time.Duration) *load {
 	l := &load{}
-	ctx, l.cancel = context.WithCancel(ctx)
+	l.ctx, l.cancel = context.WithCancel(ctx)
 	for _, to := range []struct {
 		url   string
 		fresh bool
@@ -38,11 +41,31 @@ func startLoad(ctx context.Context, p *proxy, n int, every time.Duration) *load 
 			client := &http.Client{Transport: transport, Timeout: patience}
 			l.done.Go(func() {
 				defer transport.CloseIdleConnections()
-				l.keepAsking(ctx, client, to.url, every)
+				l.keepAsking(l.ctx, client, to.url, every, http.MethodGet, http.MethodPost)
 			})
 		}
 	}
 	return l
+}
+
+// keep adds a client that has a connection to the pod itself, and keeps it until the pod ends it.
+// Each one after that goes by the proxy, like those of the others. Its requests are all GET: one
+// that meets the end of its connection is sent again by net/http, where a POST would fail.
+func (l *load) keep(port uint16, p *proxy, every time.Duration) {
+	pod := "127.0.0.1:" + strconv.Itoa(int(port))
+	var ended atomic.Bool
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		to := pod
+		if ended.Swap(true) {
+			to = strings.TrimPrefix(p.Fresh, "http://")
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	}}
+	client := &http.Client{Transport: transport, Timeout: patience}
+	l.done.Go(func() {
+		defer transport.CloseIdleConnections()
+		l.keepAsking(l.ctx, client, "http://"+pod, every, http.MethodGet)
+	})
 }
 
 // stop lets the requests under way finish, and returns when they have.
@@ -51,7 +74,8 @@ func (l *load) stop() {
 	l.done.Wait()
 }
 
-func (l *load) keepAsking(ctx context.Context, client *http.Client, url string, every time.Duration) {
+// keepAsking takes the methods in turns.
+func (l *load) keepAsking(ctx context.Context, client *http.Client, url string, every time.Duration, methods ...string) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for i := 0; ; i++ {
@@ -60,9 +84,9 @@ func (l *load) keepAsking(ctx context.Context, client *http.Client, url string, 
 			return
 		case <-tick.C:
 		}
-		method, body := http.MethodGet, io.Reader(nil)
-		if i%2 == 1 {
-			method, body = http.MethodPost, io.MultiReader(strings.NewReader("an order")) // no reader that a transport could rewind
+		method, body := methods[i%len(methods)], io.Reader(nil)
+		if method == http.MethodPost {
+			body = io.MultiReader(strings.NewReader("an order")) // no reader that a transport could rewind
 		}
 		if err := ask(context.WithoutCancel(ctx), client, method, url, body); err != nil {
 			l.failed.Add(1)

@@ -98,14 +98,18 @@ func podObject(p *pod, grace time.Duration, end time.Time) object {
 	return o
 }
 
-// sliceObject is the EndpointSlice of a pod. Each has its own, since they are
-// told apart by port, which a slice has but one set of.
+// sliceObject is the EndpointSlice of a pod. Each pod has a slice of its own: the pods differ in
+// their port, and a slice has one set of ports for all its endpoints.
 func sliceObject(p *pod, terminating bool) object {
 	return &endpointSlice{
 		Kind: "EndpointSlice", APIVersion: "discovery.k8s.io/v1", AddressType: "IPv4",
 		Metadata: metadata{
 			Name: service + "-" + p.Name, Namespace: namespace, UID: "slice-of-" + p.UID,
-			Labels: map[string]string{"kubernetes.io/service-name": service},
+			Labels: map[string]string{
+				"kubernetes.io/service-name": service,
+				// Who keeps it up to date: k8s.io/kubernetes pkg/controller/endpointslice, controllerName.
+				"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+			},
 		},
 		Endpoints: []endpoint{{
 			Addresses: []string{loopback},

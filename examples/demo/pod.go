@@ -12,12 +12,15 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 const (
 	podArg = "pod" // the argument that makes the demo a pod
+	// drainPath is where the app is asked to let its clients go: it closes each connection after the next answer.
+	drainPath = "/drain"
 	// work is what a request takes: time enough to be caught in the middle.
 	work = 5 * time.Millisecond
 )
@@ -39,7 +42,14 @@ func servePod(args []string) int {
 		return 1
 	}
 	name := strings.Join(args, " ")
+	var draining atomic.Bool
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Path == drainPath {
+			draining.Store(true)
+		}
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
 		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1<<20))
 		time.Sleep(work)
 		fmt.Fprintln(w, "hello from", name)
@@ -84,7 +94,7 @@ func startPod(ctx context.Context, owned *sync.WaitGroup, name string) (*pod, er
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pod %s does not start: %w", name, errors.Join(context.Cause(ctx), err))
 	}
 	p := &pod{Name: name, UID: newUID(), process: cmd.Process, exited: make(chan struct{})}
 	line, err := bufio.NewReader(io.LimitReader(stdout, 16)).ReadString('\n')

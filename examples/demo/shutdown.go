@@ -25,9 +25,9 @@ const (
 
 // plan is a shutdown but for the hook.
 type plan struct {
-	Lead   time.Duration // of traffic before the deletion
+	Lead   time.Duration // of traffic before the deletion, and at least after the pod has exited
 	Lag    time.Duration // how late the proxy hears of it
-	Length time.Duration // of traffic after the deletion, or until the pod has exited
+	Length time.Duration // of traffic after the deletion, at least
 	Grace  time.Duration // terminationGracePeriodSeconds
 
 	Clients int           // of each kind
@@ -50,7 +50,7 @@ func (p plan) shutdown(ctx context.Context, dir string, h hook, out io.Writer) (
 	defer owned.Wait()
 	defer cancel()
 
-	r := running{plan: p, owned: &owned, told: &told{out: out}, objects: newStore()}
+	r := running{plan: p, owned: &owned, log: &eventLog{out: out}, objects: newStore()}
 	for _, name := range []string{leaving, staying} {
 		started, err := startPod(ctx, &owned, name)
 		if err != nil {
@@ -70,27 +70,28 @@ func (p plan) shutdown(ctx context.Context, dir string, h hook, out io.Writer) (
 	if err := api.writeKubeconfig(kubeconfig); err != nil {
 		return row{}, err
 	}
-	balancer, err := serveProxy(ctx, &owned, r.objects, p.Lag, r.told.say)
+	balancer, err := serveProxy(ctx, &owned, r.objects, p.Lag, r.log.say)
 	if err != nil {
 		return row{}, err
 	}
 	traffic := startLoad(ctx, balancer, p.Clients, p.Every)
 	defer traffic.stop()
+	traffic.keep(r.leaving.Port, balancer, p.Every)
 
 	if !sleep(ctx, p.Lead) {
 		return row{}, context.Cause(ctx)
 	}
-	result, err := r.delete(ctx, h.with(kubeconfig))
+	result, err := r.delete(ctx, h.with(kubeconfig, r.leaving.Port))
 	if err != nil {
 		return row{}, err
 	}
-	if !sleep(ctx, time.Until(r.told.since.Add(p.Length))) {
+	if !sleep(ctx, max(p.Lead, time.Until(r.log.since.Add(p.Length)))) {
 		return row{}, context.Cause(ctx)
 	}
 	traffic.stop()
 	result.Served, result.Failed = traffic.served.Load(), traffic.failed.Load()
 	if why := traffic.why(); why != "" {
-		r.told.say(fmt.Sprintf("%d requests failed, the last with %s", result.Failed, why))
+		r.log.say(fmt.Sprintf("%d requests failed, the last with %s", result.Failed, why))
 	}
 	return result, nil
 }
@@ -99,7 +100,7 @@ func (p plan) shutdown(ctx context.Context, dir string, h hook, out io.Writer) (
 type running struct {
 	plan
 	owned   *sync.WaitGroup
-	told    *told
+	log     *eventLog
 	objects *store
 	leaving *pod
 }
@@ -109,10 +110,10 @@ type running struct {
 // ended or the grace period is over.
 func (r *running) delete(ctx context.Context, h hook) (row, error) {
 	start := time.Now()
-	r.told.begin(start)
+	r.log.begin(start)
 	end := start.Add(r.Grace)
 	r.objects.put(pods, podObject(r.leaving, r.Grace, end))
-	r.told.say(leaving + " is deleted")
+	r.log.say(leaving + " is deleted")
 	// The endpoint controller, which doesn't wait for the hook or the pod.
 	r.owned.Go(func() {
 		if sleep(ctx, sliceDelay) {
@@ -121,7 +122,7 @@ func (r *running) delete(ctx context.Context, h hook) (row, error) {
 	})
 	hookCtx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	exit, err := h.run(hookCtx, r.told.say)
+	exit, err := h.run(hookCtx, r.log.say)
 	if ctx.Err() != nil {
 		return row{}, context.Cause(ctx)
 	}
@@ -130,38 +131,38 @@ func (r *running) delete(ctx context.Context, h hook) (row, error) {
 	}
 	result := row{Hook: h.Name, Exit: exit, Waited: time.Since(start)}
 	if len(h.Argv) > 0 {
-		r.told.say(fmt.Sprintf("%s exits with %d", h.Name, exit))
+		r.log.say(fmt.Sprintf("%s exits with %d", h.Name, exit))
 	}
-	r.told.say("SIGTERM to " + leaving)
+	r.log.say("SIGTERM to " + leaving)
 	killed, err := r.leaving.terminate(ctx, max(time.Until(end), minKill))
 	if err != nil {
 		return row{}, err
 	}
 	if killed {
-		r.told.say(leaving + " had to be killed")
+		r.log.say(leaving + " had to be killed")
 	} else {
-		r.told.say(leaving + " has finished what it had, and exits")
+		r.log.say(leaving + " has finished what it had, and exits")
 	}
 	return result, nil
 }
 
-// told prints what happens, with the time since the deletion.
-type told struct {
+// eventLog prints what happens, with the time since the deletion.
+type eventLog struct {
 	mu    sync.Mutex
 	out   io.Writer
 	since time.Time
 }
 
-func (t *told) begin(at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.since = at
+func (l *eventLog) begin(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since = at
 }
 
-func (t *told) say(line string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	fmt.Fprintf(t.out, "  %4.1fs  %s\n", time.Since(t.since).Seconds(), line)
+func (l *eventLog) say(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.out, "  %4.1fs  %s\n", time.Since(l.since).Seconds(), line)
 }
 
 // sleep returns false if ctx ends it.

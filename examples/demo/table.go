@@ -8,9 +8,9 @@ import (
 // table shows the runs side by side.
 func table(rows []row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-10s %16s %16s %15s\n", "hook", "requests served", "requests failed", "seconds waited")
+	fmt.Fprintf(&b, "%-12s %16s %16s %15s\n", "hook", "requests served", "requests failed", "seconds waited")
 	for _, r := range rows {
-		fmt.Fprintf(&b, "%-10s %16d %16d %15.1f\n", r.Hook, r.Served, r.Failed, r.Waited.Seconds())
+		fmt.Fprintf(&b, "%-12s %16d %16d %15.1f\n", r.Hook, r.Served, r.Failed, r.Waited.Seconds())
 	}
 	return b.String()
 }

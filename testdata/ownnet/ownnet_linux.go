@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// variable tells a process that it is in such a namespace. Who has made one for
-// the tests sets it.
+// variable is set in the environment of a process that runs in such a namespace.
 const variable = "OWNNET"
 
-// Own tells that there is no traffic but this program's own.
+// Own reports whether there is no traffic but this program's own.
 var Own = os.Getenv(variable) != ""
 
 // The first thread stays with TestMain: Pdeathsig is about the thread that starts
@@ -29,7 +28,7 @@ func init() { runtime.LockOSThread() }
 // one and Own is false.
 func Run(run func() int) int {
 	if Own {
-		if err := loopbackUp(); err != nil {
+		if err := LoopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "loopback:", err)
 			return 1
 		}
@@ -58,7 +57,8 @@ func Enter(c *exec.Cmd) {
 	}
 }
 
-func loopbackUp() error {
+// LoopbackUp brings up the loopback device of the namespace that the thread is in.
+func LoopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return err

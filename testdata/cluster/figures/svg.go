@@ -18,14 +18,15 @@ type Bar struct {
 
 // The picture's measures, in pixels.
 const (
-	width   = 760
-	label   = 130 // column of the labels
+	width   = 860
+	label   = 200 // column of the labels
 	gap     = 60  // between the two charts, for the failed requests' figures
 	row     = 34
 	bar     = 18
 	top     = 74
 	bottom  = 46
-	figures = 70 // room for a figure right of the longest bar
+	figures = 70  // room for the failed requests right of the longest bar
+	seconds = 120 // room for the seconds right of the longest bar
 )
 
 // SVG draws two charts side by side, a row a hook: failed requests, and the seconds that SIGTERM
@@ -34,7 +35,7 @@ const (
 func SVG(title, note string, bars []Bar) string {
 	var b strings.Builder
 	height := top + row*len(bars) + bottom
-	chart := float64(width-label-gap-2*figures) / 2
+	chart := float64(width-label-gap-figures-seconds) / 2
 	second := float64(label) + chart + figures + gap
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">
 <style>
@@ -45,7 +46,7 @@ func SVG(title, note string, bars []Bar) string {
 </style>
 `, width, height, width, height, html.EscapeString(title))
 	fmt.Fprintf(&b, "<text class=\"title\" x=\"8\" y=\"24\">%s</text>\n", html.EscapeString(title))
-	fmt.Fprintf(&b, "<text class=\"head\" x=\"%d\" y=\"54\">failed requests</text>\n<text class=\"head\" x=\"%.0f\" y=\"54\">seconds held: median; stroke: max</text>\n", label, second)
+	fmt.Fprintf(&b, "<text class=\"head\" x=\"%d\" y=\"54\">failed requests</text>\n<text class=\"head\" x=\"%.0f\" y=\"54\">seconds held, median and maximum</text>\n", label, second)
 	failed, held := 1.0, 1.0
 	for _, x := range bars {
 		failed, held = math.Max(failed, float64(x.Failed)), math.Max(held, x.Max)
@@ -60,7 +61,7 @@ func SVG(title, note string, bars []Bar) string {
 		long, end := chart*x.Held/held, chart*x.Max/held
 		fmt.Fprintf(&b, "<rect class=\"held\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>\n", second, y, long, bar)
 		fmt.Fprintf(&b, "<line class=\"max\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", second+end, y, second+end, y+bar)
-		fmt.Fprintf(&b, "<text x=\"%.1f\" y=\"%.1f\">%.1f s</text>\n", second+math.Max(long, end)+6, middle, x.Held)
+		fmt.Fprintf(&b, "<text x=\"%.1f\" y=\"%.1f\">%.1f s, max %.1f</text>\n", second+math.Max(long, end)+6, middle, x.Held, x.Max)
 	}
 	for _, x := range []float64{label, second} {
 		fmt.Fprintf(&b, "<line class=\"axis\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>\n", x, top-8, x, top+row*len(bars)-6)
