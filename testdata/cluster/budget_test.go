@@ -25,7 +25,9 @@ func TestBudget(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			pod := s.pod(workload{hook: lullHook, grace: c.spec, args: []string{"-linger=" + c.linger}})
+			w := workload{hook: lullHook, grace: c.spec, args: []string{"-linger=" + c.linger}}
+			s.peer(w)
+			pod := s.pod(w)
 			s.expose("web", "app")
 			load := s.load("-target", net.JoinHostPort(s.podIP(pod), "8080"), "-rate", "20")
 			s.delete(pod, c.asked...)
@@ -44,4 +46,16 @@ func TestBudget(t *testing.T) {
 			s.stop(load)
 		})
 	}
+}
+
+// TestShortGrace: a grace period of 10 s and all defaults. The window fits, and what is left of the
+// time is the app's.
+func TestShortGrace(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.deploy(workload{replicas: 2, hook: lullHook, grace: 10})
+	s.expose("web", "app")
+	pod := s.live("app")[0]
+	s.delete(pod)
+	s.checkWindow(s.end(pod))
 }

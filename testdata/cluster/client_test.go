@@ -1,14 +1,12 @@
 package cluster
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"lull/testdata/cluster/load/report"
 	"lull/testdata/cluster/node"
 )
 
@@ -30,15 +28,7 @@ func TestClientInPod(t *testing.T) {
 	time.Sleep(time.Second)
 	run := s.rollout("app")
 	s.delete("client") // it ends on SIGTERM, and tells what it found
-	var r report.Report
-	s.until(30*time.Second, "the client's report", func() (err error) {
-		lines := s.node.PodLog(s.ns, "client", "load")
-		if len(lines) == 0 {
-			return errors.New("none yet")
-		}
-		r, err = node.ParseReport([]byte(lines[len(lines)-1].Text))
-		return err
-	})
+	r := s.report("client", "load")
 	t.Logf("held %v, %s", run.held, r)
 	if r.Failed > 0 {
 		t.Errorf("%d requests failed, the first: %+v", r.Failed, r.Failures[0])

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"lull/testdata/cluster/node"
 )
@@ -26,7 +25,6 @@ func locked(spec *corev1.PodSpec) {
 // away with the rotation.
 func TestLockedDown(t *testing.T) {
 	t.Parallel()
-	const window = 5 * time.Second
 	for _, c := range []struct {
 		name        string
 		change      func(*corev1.PodSpec)
@@ -50,10 +48,7 @@ func TestLockedDown(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "plain"}}
-			if _, err := s.client.CoreV1().ServiceAccounts(s.ns).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
-			}
+			s.account("plain")
 			s.deploy(workload{replicas: 2, hook: lullHook, change: func(spec *corev1.PodSpec) {
 				locked(spec)
 				c.change(spec)

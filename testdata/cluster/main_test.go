@@ -70,10 +70,16 @@ func TestMain(m *testing.M) {
 // cluster returns the shared node, and skips the test where there can't be one.
 func cluster(t *testing.T) *node.Node {
 	t.Helper()
+	return sharedNode(t, node.Options{})
+}
+
+// sharedNode starts the shared node so if there is none.
+func sharedNode(t *testing.T, o node.Options) *node.Node {
+	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.node == nil && shared.err == nil {
-		o := node.Options{Say: say}
+		o.Say = say
 		if limit, ok := t.Deadline(); ok {
 			o.Built = limit.Add(-time.Minute)
 		}

@@ -26,7 +26,9 @@ func TestProbes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			pod := s.pod(workload{hook: lullHook, change: change})
+			w := workload{hook: lullHook, change: change}
+			s.peer(w)
+			pod := s.pod(w)
 			s.expose("web", "app")
 			time.Sleep(3 * time.Second) // a few probes
 			s.delete(pod)

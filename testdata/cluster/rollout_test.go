@@ -36,6 +36,7 @@ type rollout struct {
 type series struct {
 	Hook     string
 	Proxy    string
+	LetGo    bool // the keep-alive clients close their connections after a while
 	Rollouts int
 	Requests int
 	Failed   int
@@ -48,44 +49,83 @@ type series struct {
 func (x series) median() float64 { return x.HeldS[len(x.HeldS)/2] }
 func (x series) max() float64    { return x.HeldS[len(x.HeldS)-1] }
 
+// updates is a series before it is run.
+type updates struct {
+	hook  hook
+	proxy string
+	letGo bool
+	most  time.Duration // that lull may hold; 0: as long as it likes
+}
+
+func (u updates) name() string {
+	name := u.hook.name
+	if u.letGo {
+		name += ", clients let go"
+	}
+	if u.proxy != "nftables" {
+		name += ", " + u.proxy
+	}
+	return name
+}
+
 // TestRollingUpdate is a rolling update under load, hook by hook: 2 replicas, 200 new connections a
-// second, 20 keep-alive clients.
+// second, 20 keep-alive clients. These never let go of their connections, or after 2 s, as most do.
 func TestRollingUpdate(t *testing.T) {
 	cluster(t)
 	var all []series
-	for _, h := range []hook{noHook, sleep(1), sleep(5), sleep(15), lullHook} {
-		t.Run(h.name, func(t *testing.T) { all = append(all, rollingUpdates(t, h, "nftables", rollouts(t))) })
-	}
-	for _, h := range []hook{noHook, lullHook} {
-		t.Run(h.name+", iptables", func(t *testing.T) { all = append(all, rollingUpdates(t, h, "iptables", min(3, rollouts(t)))) })
+	for _, u := range []updates{
+		{hook: noHook, proxy: "nftables"},
+		{hook: sleep(1), proxy: "nftables"},
+		{hook: sleep(5), proxy: "nftables"},
+		{hook: sleep(15), proxy: "nftables"},
+		{hook: lullHook, proxy: "nftables"},
+		{hook: lullHook, proxy: "nftables", letGo: true, most: 2*time.Second + window + prompt},
+		{hook: drainHook, proxy: "nftables", most: 7 * time.Second},
+		{hook: noHook, proxy: "iptables"},
+		{hook: lullHook, proxy: "iptables"},
+	} {
+		n := rollouts(t)
+		if u.proxy != "nftables" {
+			n = min(3, n)
+		}
+		t.Run(u.name(), func(t *testing.T) { all = append(all, u.run(t, n)) })
 	}
 	saveFigures(t, "rollouts", all, seriesTable(all), seriesPicture(all))
 }
 
-// rollingUpdates runs n rollouts of one hook under continuous load.
-func rollingUpdates(t *testing.T, h hook, proxy string, n int) series {
+// run runs n rollouts of one hook under continuous load.
+func (u updates) run(t *testing.T, n int) series {
 	s := newScene(t)
-	s.proxy(proxy)
-	s.deploy(workload{replicas: 2, hook: h})
-	address := s.expose("web", "app")
-	load := s.load("-target", address, "-from", node.Clients, "-rate", "200", "-keepalive", "20")
+	s.proxy(u.proxy)
+	s.deploy(workload{replicas: 2, hook: u.hook})
+	flags := []string{"-target", s.expose("web", "app"), "-from", node.Clients, "-rate", "200", "-keepalive", "20"}
+	if u.letGo {
+		flags = append(flags, "-renew=2s")
+	}
+	load := s.load(flags...)
 	var runs []rollout
 	time.Sleep(time.Second) // so that the first rollout meets the load at its full height
 	for range n {
 		runs = append(runs, s.rollout("app"))
 	}
 	r := s.stop(load)
-	x := sum(h, proxy, runs, r)
-	t.Logf("%s: held %.1f s median, %.1f s max; %d failed, %d in the worst rollout; %s", h.name, x.median(), x.max(), x.Failed, x.Worst, r)
-	if h.command != nil {
-		if x.Failed > 0 {
-			for _, f := range r.Failures[:min(20, len(r.Failures))] {
-				t.Errorf("lost: %s %s at %s: %s", f.Client, f.Kind, f.At.Format("15:04:05.000"), f.Text)
-			}
-		}
-		for _, name := range s.deletedPods() {
-			s.check(s.end(name), 0, 5*time.Second, 20500*time.Millisecond)
-		}
+	x := u.sum(runs, r)
+	t.Logf("%s: held %.1f s median, %.1f s max; %d failed, %d in the worst rollout; %s", u.name(), x.median(), x.max(), x.Failed, x.Worst, r)
+	if u.hook.name == noHook.name && x.Failed == 0 {
+		t.Error("no request fails without a hook: this load shows nothing")
+	}
+	if u.hook.command == nil {
+		return x
+	}
+	for _, f := range r.Failures[:min(20, len(r.Failures))] {
+		t.Errorf("lost: %s %s at %s: %s", f.Client, f.Kind, f.At.Format("15:04:05.000"), f.Text)
+	}
+	most := u.most
+	if most == 0 {
+		most = 20500 * time.Millisecond
+	}
+	for _, name := range s.deletedPods() {
+		s.check(s.end(name), 0, window, most)
 	}
 	return x
 }
@@ -119,8 +159,8 @@ func (s *scene) rollout(app string) rollout {
 	return r
 }
 
-func sum(h hook, proxy string, runs []rollout, r report.Report) series {
-	x := series{Hook: h.name, Proxy: proxy, Rollouts: len(runs), Requests: r.Total(), Failed: r.Failed, Kinds: r.Kinds, SlowestS: r.Slowest.Seconds()}
+func (u updates) sum(runs []rollout, r report.Report) series {
+	x := series{Hook: u.hook.name, Proxy: u.proxy, LetGo: u.letGo, Rollouts: len(runs), Requests: r.Total(), Failed: r.Failed, Kinds: r.Kinds, SlowestS: r.Slowest.Seconds()}
 	for i := range runs {
 		// A request may fail long after the rollout that lost it: it counts where it began.
 		to := r.Ended

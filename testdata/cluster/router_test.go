@@ -109,8 +109,12 @@ func TestSlowRouter(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		port := 8200
 		for _, r := range routers {
-			for _, delay := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second} {
-				for _, h := range []hook{sleep(5), lullHook} {
+			for _, delay := range []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 20 * time.Second} {
+				hooks := []hook{sleep(5), sleep(15), lullHook, drainHook}
+				if delay > 15*time.Second {
+					hooks = []hook{sleep(15), drainHook} // longer than --keepalive-wait
+				}
+				for _, h := range hooks {
 					port++
 					listen := fmt.Sprintf("%s:%d", node.Address, port)
 					t.Run(fmt.Sprintf("%s, %s late, %s", r.name, delay, h.name), func(t *testing.T) {
@@ -128,7 +132,7 @@ func TestSlowRouter(t *testing.T) {
 	slices.SortFunc(all, func(a, b slowRouter) int {
 		return strings.Compare(fmt.Sprintf("%s %04.0f %s", a.Router, a.DelayS, a.Hook), fmt.Sprintf("%s %04.0f %s", b.Router, b.DelayS, b.Hook))
 	})
-	saveFigures(t, "routers", all, routerTable(all), "")
+	saveFigures(t, "routers", all, routerTable(all), routerPicture(all, "nginx"))
 }
 
 func behindRouter(t *testing.T, r router, listen string, delay time.Duration, h hook) slowRouter {
@@ -139,7 +143,7 @@ func behindRouter(t *testing.T, r router, listen string, delay time.Duration, h 
 		t.Fatal(err)
 	}
 	s := newScene(t)
-	s.deploy(workload{replicas: 2, hook: h})
+	s.deploy(workload{replicas: 2, hook: h, grace: 60})
 	s.expose("web", "app")
 	unroute := s.route(r, listen, delay)
 	load := s.load("-target", listen, "-rate", "50")
@@ -156,7 +160,11 @@ func behindRouter(t *testing.T, r router, listen string, delay time.Duration, h 
 		e := s.end(pod)
 		x.HeldS = append(x.HeldS, e.held().Seconds())
 		if h.command != nil {
-			s.check(e, 0, 5*time.Second, delay+7*time.Second+late)
+			most := delay + 7*time.Second + late
+			if slices.Contains(h.command, drainHook.command[1]) {
+				most = delay + window + prompt + late
+			}
+			s.check(e, 0, window, most)
 		}
 	}
 	t.Logf("%s, told %s late (and %.1f s at most), %s: held %.1f s, %s", r.name, delay, late.Seconds(), h.name, x.HeldS, report)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -27,6 +28,7 @@ type scene struct {
 	node   *node.Node
 	client kubernetes.Interface
 	ns     string
+	fake   string // name of the scene's fake node, if it has one
 
 	mu      sync.Mutex
 	pods    map[string]*corev1.Pod // newest sight of each, also of those that are gone
@@ -153,13 +155,14 @@ func (s *scene) see(object any, gone bool) {
 	}
 }
 
-// allow gives a service account what lull needs.
+// allow gives a service account what lull needs, and what it can use besides: Services.
 func (s *scene) allow(account string) {
 	s.Helper()
 	rbac := s.client.RbacV1()
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "lull-" + account}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get"}},
 	}}
 	if _, err := rbac.Roles(s.ns).Create(s.Context(), role, metav1.CreateOptions{}); err != nil {
 		s.Fatal(err)
@@ -176,6 +179,31 @@ func (s *scene) allow(account string) {
 		_, err := s.client.CoreV1().ServiceAccounts(s.ns).Get(s.Context(), account, metav1.GetOptions{})
 		return err
 	})
+}
+
+// account makes a service account that may do nothing.
+func (s *scene) account(name string) {
+	s.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := s.client.CoreV1().ServiceAccounts(s.ns).Create(s.Context(), account, metav1.CreateOptions{}); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// refuseServices takes back the right to get Services, which lull can do without. It has been given
+// to the account "default" last.
+func (s *scene) refuseServices() {
+	s.Helper()
+	patch := []byte(`[{"op": "remove", "path": "/rules/2"}]`)
+	role, err := s.client.RbacV1().Roles(s.ns).Patch(s.Context(), "lull-default", types.JSONPatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, rule := range role.Rules {
+		if slices.Contains(rule.Resources, "services") {
+			s.Fatal("the Role still has services")
+		}
+	}
 }
 
 // slow is how long to wait for what Kubernetes does by itself. It is seconds, but after an outage.

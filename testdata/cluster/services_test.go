@@ -28,7 +28,9 @@ func TestServices(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			pod := s.pod(workload{hook: lullHook})
+			w := workload{hook: lullHook}
+			s.peer(w)
+			pod := s.pod(w)
 			for name, change := range c.services {
 				if change == nil {
 					change = func(*corev1.ServiceSpec) {}

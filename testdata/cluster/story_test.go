@@ -81,7 +81,7 @@ func (e end) story0() time.Time {
 // exit is lull's exit code, from the story's end; -1 without one.
 func (e end) exit() int {
 	switch e.last.Reason {
-	case "quiet", "slept", "restart":
+	case "quiet", "slept", "restart", "alone":
 		return 0
 	case "budget":
 		return 3
@@ -91,7 +91,7 @@ func (e end) exit() int {
 	return -1
 }
 
-// told says whether a line of the story matches.
+// told reports whether a line of the story matches.
 func (e end) told(pattern string) bool {
 	re := regexp.MustCompile(pattern)
 	for _, l := range e.story {
@@ -140,7 +140,7 @@ func (s *scene) end(pod string) end {
 	return e
 }
 
-// failedHook says whether the kubelet recorded that the pod's hook failed.
+// failedHook reports whether the kubelet recorded that the pod's hook failed.
 func (s *scene) failedHook(ctx context.Context, pod string) (event bool) {
 	s.Helper()
 	list, err := s.client.CoreV1().Events(s.ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedPreStopHook,involvedObject.name=" + pod})
@@ -171,6 +171,20 @@ func (s *scene) stop(l *node.Load) report.Report {
 	return r
 }
 
+// report is what a load that runs in a pod has found out, once it has ended.
+func (s *scene) report(pod, container string) (r report.Report) {
+	s.Helper()
+	s.until(30*time.Second, "the report of the load in pod "+pod, func() (err error) {
+		lines := s.node.PodLog(s.ns, pod, container)
+		if len(lines) == 0 {
+			return errors.New("none yet")
+		}
+		r, err = node.ParseReport([]byte(lines[len(lines)-1].Text))
+		return err
+	})
+	return r
+}
+
 // passing is how long SIGTERM may take from lull's last word: its exit, the runtime and the kubelet.
 // It is some 10 to 100 ms, but seconds where no CPU is free, and none of it is lull's.
 const passing = 3 * time.Second
@@ -180,7 +194,7 @@ func (s *scene) check(e end, exit int, least, most time.Duration) {
 	s.Helper()
 	s.Logf("%s: exit %d, SIGTERM %.2f s after the deletion, %.2f s after lull began:%s", e.pod, e.exit(), e.held().Seconds(), e.hook().Seconds(), e.text())
 	stalled := stalls.between(e.began(), e.sigterm.At)
-	if exit == 0 {
+	if exit == 0 && e.exit() == 0 {
 		s.clean(e.pod)
 	}
 	// Where the machine stood still the window may not fit into the budget any more, or probes may
@@ -192,10 +206,12 @@ func (s *scene) check(e end, exit int, least, most time.Duration) {
 		s.Errorf("%s: lull's first word comes %s after it began, by its own account", e.pod, first)
 	}
 	const rounding = 10 * time.Millisecond
-	if e.hook() < least-rounding {
-		s.Errorf("%s: too soon: SIGTERM was held for %s, want at least %s", e.pod, e.hook(), least)
+	// What counts is when lull decided: SIGTERM may come seconds later, which is not lull's doing.
+	held := e.last.At.Sub(e.began())
+	if min(e.hook(), held) < least-rounding {
+		s.Errorf("%s: too soon: lull held SIGTERM for %s, which came after %s, want at least %s", e.pod, held, e.hook(), least)
 	}
-	if held := e.last.At.Sub(e.began()); held > most+stalled {
+	if held > most+stalled {
 		s.Errorf("%s: too late: lull took %s, want at most %s (the machine stood still for %s)", e.pod, held, most, stalled)
 	}
 	if took := e.sigterm.At.Sub(e.last.At); took > passing+stalled {
@@ -214,7 +230,43 @@ func (s *scene) checkUncalled(e end, most time.Duration) {
 	s.check(e, 0, 5*time.Second, most)
 }
 
-// has says whether the story has an event.
+// window is lull's quiet window, and prompt how much later than that lull may leave a pod that nobody
+// calls.
+const (
+	window = 5 * time.Second
+	prompt = 1500 * time.Millisecond
+)
+
+// checkWindow is check for a pod that has one window to wait: it is out with code 0 when that is over.
+func (s *scene) checkWindow(e end) {
+	s.Helper()
+	s.checkPrompt(e, window)
+}
+
+// checkPrompt is check for a pod that nobody calls and that may leave after least: it does so soon.
+// Where the machine stood still a probe may come late and pass for a client, as it should: that is one
+// window more.
+func (s *scene) checkPrompt(e end, least time.Duration) {
+	s.Helper()
+	most := least + prompt
+	if stalled := stalls.between(e.began(), e.sigterm.At); stalled > 250*time.Millisecond && e.has("arrival") {
+		s.Logf("%s: the machine stood still for %s, and a probe passed for a client", e.pod, stalled)
+		most += window
+	}
+	s.check(e, 0, least, most)
+}
+
+// checkServed is for a pod that may not leave before its newest client has been gone for a window.
+func (s *scene) checkServed(e end, newest time.Time) {
+	s.Helper()
+	quiet := e.last.At.Sub(newest)
+	s.Logf("%s: lull ended %.2f s after the last client began", e.pod, quiet.Seconds())
+	if newest.IsZero() || quiet < window {
+		s.Errorf("%s: too soon: lull ended at %s, the last client began at %s", e.pod, clock(e.last.At), clock(newest))
+	}
+}
+
+// has reports whether the story has an event.
 func (e end) has(event string) bool {
 	return slices.ContainsFunc(e.story, func(l line) bool { return l.Event == event })
 }

@@ -36,6 +36,8 @@ func (h hook) lifecycle() *corev1.Lifecycle {
 var (
 	noHook   = hook{name: "no hook"}
 	lullHook = lull()
+	// drainHook has the app let its clients go.
+	drainHook = hook{name: "lull --drain=HUP", command: []string{"/lull", "--drain=HUP"}}
 )
 
 // lull is the hook with flags.

@@ -5,7 +5,14 @@
 // (Connection: close). A server that just shuts idle ones may cut off a request that is on its way,
 // a race that no hook can help.
 //
+// On SIGHUP it lets its clients go: from then on every answer says that its connection ends, and
+// nothing else changes.
+//
 // It logs one JSON object a line to stderr: listening, sigterm (with what had come until then), done.
+//
+//	app probe ADDRESS
+//
+// is a probe of type exec instead: it connects, asks for /ready and exits with 0 if the answer is 200.
 package main
 
 import (
@@ -29,17 +36,32 @@ type options struct {
 	start         time.Duration
 	slow          time.Duration
 	livenessFails time.Duration
+	hang          time.Duration
+	redirect      bool
+	lock          string
+	grpc          string
 	mptcp         bool
 	drain         time.Duration
 	linger        time.Duration
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "probe" {
+		if err := probe(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "app probe:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.StringVar(&o.listen, "listen", ":8080", "`address` to serve on")
 	flag.DurationVar(&o.start, "start", 0, "listen only after this long")
 	flag.DurationVar(&o.slow, "slow", 0, "take this long for each answer")
 	flag.DurationVar(&o.livenessFails, "liveness-fails", 0, "fail /live from this long after the start; 0: never")
+	flag.DurationVar(&o.hang, "hang", 0, "accept no connection from this long after the start; 0: never")
+	flag.BoolVar(&o.redirect, "redirect", false, "answer / by a redirect to /login")
+	flag.StringVar(&o.lock, "lock", "", "be ready only while holding the lock on this `file`: one of many is the leader")
+	flag.StringVar(&o.grpc, "grpc", "", "`address` to serve gRPC's health checks on, too")
 	flag.BoolVar(&o.mptcp, "mptcp", true, "listen with MPTCP where the kernel has it, as Go servers do")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "serve connections that are open at SIGTERM for at most this long")
 	flag.DurationVar(&o.linger, "linger", 0, "end no sooner than this after SIGTERM")
@@ -65,7 +87,19 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	if o.hang > 0 {
+		listener = newHangingListener(listener, o.hang)
+	}
 	s := &server{options: o, started: time.Now(), open: map[net.Conn]struct{}{}}
+	if o.lock != "" {
+		go s.lead(o.lock)
+	}
+	if o.grpc != "" {
+		if err := serveHealth(ctx, o.grpc); err != nil {
+			return err
+		}
+	}
+	s.letGoOn(syscall.SIGHUP)
 	ended := make(chan error, 1)
 	go func() { ended <- s.http().Serve(listener) }()
 	slog.Info("listening", "address", listener.Addr().String())
@@ -84,11 +118,15 @@ func run(o options) error {
 	return nil
 }
 
-// server counts what comes in. Probes, which ask for /ready and /live, are left out.
+// server counts what comes in. Probes, which ask for /ready, /live and, by a redirect, /login, are
+// left out.
 type server struct {
 	options
 	started  time.Time
-	draining atomic.Bool
+	letsGo   atomic.Bool // each answer ends its connection
+	draining atomic.Bool // the same, after SIGTERM
+	leader   atomic.Bool // it holds the lock that it was given
+	lockFile *os.File
 
 	connections, requests, late atomic.Int64
 	lastConnection, lastRequest atomic.Int64 // Unix nanoseconds, 0 for never
@@ -121,14 +159,33 @@ func (s *server) http() *http.Server {
 	}
 }
 
+// letGoOn has the server let its clients go once the signal comes.
+func (s *server) letGoOn(sig os.Signal) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, sig)
+	go func() {
+		<-asked
+		s.letsGo.Store(true)
+		slog.Info("letting go")
+	}()
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
-	if s.draining.Load() {
+	if s.draining.Load() || s.letsGo.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	switch r.URL.Path {
-	case "/ready":
+	case "/ready", "/login":
+		if s.lock != "" && !s.leader.Load() {
+			http.Error(w, "standby", http.StatusServiceUnavailable)
+		}
 		return
+	case "/":
+		if s.redirect {
+			http.Redirect(w, r, "/login", http.StatusFound)
+			return
+		}
 	case "/live":
 		if s.livenessFails > 0 && now.Sub(s.started) > s.livenessFails {
 			http.Error(w, "as asked", http.StatusInternalServerError)
@@ -149,7 +206,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	time.Sleep(s.slow)
-	if s.draining.Load() {
+	if s.draining.Load() || s.letsGo.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	fmt.Fprintf(w, "%s %s %d\n", r.Method, r.URL.Path, n)

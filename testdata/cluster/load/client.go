@@ -21,6 +21,7 @@ type client struct {
 	options
 	kind   string
 	conn   net.Conn
+	since  time.Time // when conn was opened
 	reader *bufio.Reader
 }
 
@@ -56,7 +57,7 @@ func (c *client) try(deadline time.Time, method string, last bool) (kind string,
 			c.conn = nil
 			return name(err, "dial "), err
 		}
-		c.reader = bufio.NewReader(c.conn)
+		c.reader, c.since = bufio.NewReader(c.conn), time.Now()
 	}
 	if err := c.conn.SetDeadline(deadline); err != nil {
 		return "deadline", err

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -29,6 +30,30 @@ func TestRun(t *testing.T) {
 	}
 	if n := float64(r.Requests["new"]); n > 50*r.Ended.Sub(r.Started).Seconds()+1 {
 		t.Errorf("%.0f new connections in %s, 50 a second were asked for", n, r.Ended.Sub(r.Started))
+	}
+}
+
+// TestRenew: a kept-alive client opens another connection after a while, if it is asked to.
+func TestRenew(t *testing.T) {
+	for _, c := range []struct {
+		renew       time.Duration
+		least, most int32
+	}{{0, 1, 1}, {100 * time.Millisecond, 3, 10}} {
+		var opened atomic.Int32
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		}
+		s.Start()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		r := run(ctx, options{target: s.Listener.Addr().String(), keepalive: 1, pace: 20 * time.Millisecond, renew: c.renew, timeout: 10 * time.Second})
+		cancel()
+		s.Close()
+		if n := opened.Load(); n < c.least || n > c.most || r.Failed > 0 {
+			t.Errorf("renew %s: %d connections, want %d to %d; %s", c.renew, n, c.least, c.most, r)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type options struct {
 	rate      float64
 	keepalive int
 	pace      time.Duration
+	renew     time.Duration
 	timeout   time.Duration
 	mptcp     bool
 	stdin     bool
@@ -40,6 +41,7 @@ func generate() int {
 	flag.Float64Var(&o.rate, "rate", 0, "new connections a second")
 	flag.IntVar(&o.keepalive, "keepalive", 0, "clients that keep their connection; every other one sends POST")
 	flag.DurationVar(&o.pace, "pace", 100*time.Millisecond, "pause of such a client between two requests")
+	flag.DurationVar(&o.renew, "renew", 0, "have such a client close its connection after this long and open another; 0: never")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Second, "for one request, connecting included")
 	flag.BoolVar(&o.mptcp, "mptcp", false, "connect with MPTCP")
 	flag.TextVar(&o.from, "from", netip.Prefix{}, "connect from the addresses of this `prefix` in turn")
@@ -105,8 +107,8 @@ func newConnections(ctx context.Context, o options, c *counter, all *sync.WaitGr
 	}
 }
 
-// keepAlive sends requests on one connection and opens another only when the server has announced
-// its end, or it broke.
+// keepAlive sends requests on one connection and opens another when the server has announced its
+// end, it broke, or it has been used for long enough.
 func keepAlive(ctx context.Context, o options, c *counter, i int) {
 	method, kind := "GET", "get"
 	if i%2 == 1 {
@@ -121,6 +123,9 @@ func keepAlive(ctx context.Context, o options, c *counter, i int) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		if o.renew > 0 && time.Since(client.since) > o.renew {
+			client.close()
 		}
 		c.add(kind, client.ask(method, false))
 		wait = o.pace

@@ -20,7 +20,7 @@ const (
 var kubernetesBinaries = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}
 
 // ownBinaries are this module's: the programs of the node and of its images.
-var ownBinaries = []string{"nodeinit", "pause", "app", "load"}
+var ownBinaries = []string{"nodeinit", "pause", "app", "load", "logind"}
 
 // Build compiles every program of the cluster, lull among them, into the cache directory: some
 // seven minutes on two cores from nothing, seconds from a warm build cache. The binaries are
@@ -56,7 +56,7 @@ func Build(ctx context.Context, say func(format string, args ...any)) error {
 		{"Kubernetes " + version, append([]string{"build", "-ldflags", stamp, "-o", p.bin("") + "/"}, kube...)},
 		{"etcd", []string{"build", "-ldflags", "-s -w", "-o", p.bin("etcd"), etcdModule}},
 		{"the app and its helpers", append([]string{"build", "-ldflags", "-s -w", "-o", p.bin("") + "/"}, own...)},
-		{"lull", []string{"build", "-C", filepath.Join(root(), "..", ".."), "-trimpath", "-ldflags", "-s -w", "-o", p.bin("lull"), "."}},
+		{"lull", []string{"build", "-C", filepath.Join(root(), "..", ".."), "-trimpath", "-ldflags", "-s -w -funcalign=16", "-o", p.bin("lull"), "."}},
 	} {
 		say("building %s", step.what)
 		if _, err := goTool(ctx, step.args...); err != nil {
@@ -91,3 +91,6 @@ func lastLines(s string, n int) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "; ")
 }
+
+// Lull is where the binary under test lies.
+func (n *Node) Lull() string { return n.bin("lull") }

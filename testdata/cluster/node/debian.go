@@ -17,12 +17,14 @@ var ErrUnavailable = errors.New("no cluster on this machine")
 var needs = map[string]string{
 	"containerd":          "containerd",
 	"ctr":                 "containerd",
+	"buildah":             "buildah",
 	"runc":                "runc",
 	"/usr/lib/cni/bridge": "containernetworking-plugins",
 	"iptables":            "iptables",
 	"nft":                 "nftables",
 	"ip":                  "iproute2",
 	"conntrack":           "conntrack",
+	"dbus-daemon":         "dbus-daemon",
 	"nsenter":             "util-linux",
 }
 

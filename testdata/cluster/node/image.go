@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -16,6 +17,7 @@ import (
 const (
 	pauseImage = "lull.test/pause:1"
 	AppImage   = "lull.test/app:1"  // /app, with /lull copied in as examples/Dockerfile does
+	LullImage  = "lull.test/lull:1" // the published image: buildLullImage
 	LoadImage  = "lull.test/load:1" // /load
 )
 
@@ -40,6 +42,31 @@ func (n *Node) importImages(ctx context.Context) error {
 		if err := n.ctr(ctx, "images", "import", archive); err != nil {
 			return err
 		}
+	}
+	archive := n.img("lull.tar")
+	if err := n.buildLullImage(ctx, archive); err != nil {
+		return err
+	}
+	return n.ctr(ctx, "images", "import", archive)
+}
+
+// buildLullImage has lull's image built as a release does it, of the release's Dockerfile.
+func (n *Node) buildLullImage(ctx context.Context, archive string) error {
+	const platform = "linux/" + runtime.GOARCH
+	binaries := n.run("image")
+	if err := os.MkdirAll(filepath.Join(binaries, platform), 0o755); err != nil {
+		return err
+	}
+	if err := os.Link(n.bin("lull"), filepath.Join(binaries, platform, "lull")); err != nil {
+		return err
+	}
+	// An archive that is there is not written over.
+	if err := os.RemoveAll(archive); err != nil {
+		return err
+	}
+	build := n.command(ctx, machineNet, filepath.Join(root(), "..", "image"), binaries, LullImage, archive, platform)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("image %s: %w: %s", LullImage, err, lastLines(string(out), 3))
 	}
 	return nil
 }

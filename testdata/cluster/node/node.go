@@ -29,7 +29,10 @@ const Address = nodeIP4
 // Clients are addresses that programs in the node's network can connect from. A load that comes from
 // one address uses its ports again so soon that new connections meet the conntrack entries of old
 // ones, and with them the way to pods that are long gone.
-const Clients = "10.11.0.0/24"
+const (
+	Clients      = "10.11.0.0/24"
+	OtherClients = "10.12.0.0/24" // for a load that comes after one from Clients
+)
 
 // Addresses of the node, its pods and its Services, in both families. They exist in the node's
 // network only.
@@ -47,8 +50,10 @@ const (
 
 // Options are what differs between nodes.
 type Options struct {
-	Proxy string                           // kube-proxy's mode: "nftables" (also for "") or "iptables"
-	Say   func(format string, args ...any) // progress; may be nil
+	Proxy string // kube-proxy's mode: "nftables" (also for "") or "iptables"
+	// ImageVolumes: with a containerd that mounts images as volumes, in place of Debian's.
+	ImageVolumes bool
+	Say          func(format string, args ...any) // progress; may be nil
 	// Built is when everything must have been built, which takes minutes the first time. Zero: never.
 	Built time.Time
 }
@@ -143,12 +148,15 @@ func (n *Node) up(ctx context.Context) error {
 
 // build builds in the time that there is for it.
 func (n *Node) build(ctx context.Context) error {
-	if n.Built.IsZero() {
-		return Build(ctx, n.Say)
+	if !n.Built.IsZero() {
+		var cancel func()
+		ctx, cancel = context.WithDeadline(ctx, n.Built)
+		defer cancel()
 	}
-	ctx, cancel := context.WithDeadline(ctx, n.Built)
-	defer cancel()
 	err := Build(ctx, n.Say)
+	if err == nil && n.ImageVolumes {
+		err = n.buildContainerd(ctx)
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("building takes longer than go test's time limit: run it again, it goes on where it stopped, or give it -timeout 60m: %w", ctx.Err())
 	}
@@ -199,7 +207,7 @@ func (n *Node) StartDaemon(name string, argv ...string) (*Daemon, error) {
 }
 
 // Daemon is one of the node's own: "etcd", "kube-apiserver", "kube-controller-manager",
-// "kube-scheduler", "containerd", "kubelet", "kube-proxy".
+// "kube-scheduler", "containerd", "dbus", "logind", "kubelet", "kube-proxy".
 func (n *Node) Daemon(name string) *Daemon { return n.daemons[name] }
 
 // Dir makes a directory that goes with the node, for what a scenario's daemons need.

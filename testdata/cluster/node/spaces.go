@@ -66,7 +66,7 @@ func (n *Node) network(ctx context.Context) error {
 		"link set lo up\nlink add node0 type veth peer name node0p\nlink set node0p up\nlink set node0 up\n",
 		fmt.Sprintf("address add %s/24 dev node0\nroute add default via %s dev node0\n", nodeIP4, gateway4),
 		fmt.Sprintf("address add %s/64 dev node0 nodad\nroute add default via %s dev node0\n", nodeIP6, gateway6),
-		fmt.Sprintf("route add local %s dev lo\n", Clients),
+		fmt.Sprintf("route add local %s dev lo\nroute add local %s dev lo\n", Clients, OtherClients),
 	} {
 		cmd := n.command(ctx, netOnly, "ip", "-batch", "-")
 		cmd.Stdin = strings.NewReader(batch)

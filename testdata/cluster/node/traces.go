@@ -40,7 +40,7 @@ func Traces() ([]string, error) {
 	return list, nil
 }
 
-// traced says whether a process is one of a node's, and its command line.
+// traced reports whether a process is one of a node's, and its command line.
 func traced(p paths, dir string) (what string, ours bool) {
 	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 	if err != nil {
