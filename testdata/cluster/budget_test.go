@@ -33,7 +33,7 @@ func TestBudget(t *testing.T) {
 			s.delete(pod, c.asked...)
 			e := s.end(pod)
 			s.check(e, 3, c.least, c.most)
-			if e.done.At.IsZero() || e.done.At.Sub(e.story[0].At) > c.graceInForce+stalls.between(e.deleted, e.done.At) {
+			if e.done.At.IsZero() || e.done.At.Sub(e.story[0].At) > c.graceInForce+e.stood(e.deleted, e.done.At) {
 				t.Errorf("the app was not done within its grace period: done at %v", e.done.At)
 			}
 			s.until(10*time.Second, "event FailedPreStopHook", func() error {

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		explicit := false
 		flag.Visit(func(f *flag.Flag) { explicit = explicit || f.Name == "test.parallel" })
 		if !explicit {
-			_ = f.Value.Set("6")
+			_ = f.Value.Set("4")
 		}
 	}
 	// Without its log of what the tests have opened the go command can't keep their result: it does

@@ -30,10 +30,10 @@ func TestRestart(t *testing.T) {
 func (s *scene) checkUndeleted(e end) {
 	s.Helper()
 	s.Logf("%s: exit %d:%s", e.pod, e.exit(), e.text())
-	if e.last.Reason != "restart" || e.last.HeldS > 1+stalls.between(e.story[0].At, e.last.At).Seconds() {
+	if e.last.Reason != "restart" || e.last.HeldS > 1+e.stood(e.story[0].At, e.last.At).Seconds() {
 		s.Errorf("%s: lull ended with reason %q after %.2f s, want restart within 1 s", e.pod, e.last.Reason, e.last.HeldS)
 	}
-	if took := e.sigterm.At.Sub(e.last.At); took > passing+stalls.between(e.last.At, e.sigterm.At) {
+	if took := e.sigterm.At.Sub(e.last.At); took > passing+e.stood(e.last.At, e.sigterm.At) {
 		s.Errorf("%s: SIGTERM came %s after lull's last word", e.pod, took)
 	}
 }
@@ -83,7 +83,7 @@ func TestActiveDeadline(t *testing.T) {
 	if e.last.HeldS < 5 {
 		t.Errorf("too soon: lull held SIGTERM for %.2f s, want the window of 5 s", e.last.HeldS)
 	}
-	if e.last.HeldS > 7+stalls.between(e.story[0].At, e.last.At).Seconds() {
+	if e.last.HeldS > 7+e.stood(e.story[0].At, e.last.At).Seconds() {
 		t.Errorf("too late: lull held SIGTERM for %.2f s, want the window of 5 s", e.last.HeldS)
 	}
 	s.wants(e, "out of rotation .* though not being deleted")
@@ -106,6 +106,8 @@ func (s *scene) ended(pod string, limit time.Duration) end {
 				e.sigterm = l
 			case l.Msg == "done" && e.done.At.IsZero():
 				e.done = l
+			case l.Msg == "stalled":
+				e.note(l)
 			}
 		}
 		// The app's end ends a hook that is still there, too: such a story has no end.

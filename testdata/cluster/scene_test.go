@@ -32,6 +32,7 @@ type scene struct {
 
 	mu      sync.Mutex
 	pods    map[string]*corev1.Pod // newest sight of each, also of those that are gone
+	wanted  map[string]time.Time   // when this test asked for each one's deletion
 	deleted map[string]time.Time   // when each was first seen being deleted
 	gone    map[string]time.Time
 	passed  []string // pods whose hook must not have failed
@@ -41,7 +42,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	n := cluster(t)
-	s := &scene{T: t, node: n, client: n.Client, pods: map[string]*corev1.Pod{}, deleted: map[string]time.Time{}, gone: map[string]time.Time{}}
+	s := &scene{T: t, node: n, client: n.Client, pods: map[string]*corev1.Pod{}, wanted: map[string]time.Time{}, deleted: map[string]time.Time{}, gone: map[string]time.Time{}}
 	ns, err := s.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: namespaceName(t.Name())}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -235,10 +236,28 @@ func (s *scene) delete(pod string, grace ...int64) time.Time {
 		o.GracePeriodSeconds = &grace[0]
 	}
 	at := time.Now()
+	s.mu.Lock()
+	s.wanted[pod] = at
+	s.mu.Unlock()
 	if err := s.client.CoreV1().Pods(s.ns).Delete(s.Context(), pod, o); err != nil {
 		s.Fatal(err)
 	}
 	return at
+}
+
+// asked is when a pod's deletion was asked for, to the second where somebody else did; zero for a pod
+// that is not being deleted. No hook can have begun before, but that of a restart.
+func (s *scene) asked(pod string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.wanted[pod]; !at.IsZero() {
+		return at
+	}
+	p := s.pods[pod]
+	if p == nil || p.DeletionTimestamp == nil || p.DeletionGracePeriodSeconds == nil {
+		return time.Time{}
+	}
+	return p.DeletionTimestamp.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
 }
 
 // deletedPods lists the pods that were deleted so far.

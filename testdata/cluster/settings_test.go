@@ -150,7 +150,7 @@ func TestSettings(t *testing.T) {
 	time.Sleep(3 * time.Second) // what was late to start is through
 	for _, pod := range pods {
 		s.delete(pod)
-		time.Sleep(400 * time.Millisecond) // so that figures are lull's, not those of a busy processor
+		time.Sleep(700 * time.Millisecond) // so that figures are lull's, not those of a busy processor
 	}
 	var rows []settled
 	for i, x := range settings {

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -35,10 +37,17 @@ func (m *stallMeter) watch() {
 
 // between is how long the machine stood still in that time.
 func (m *stallMeter) between(from, to time.Time) time.Duration {
+	return m.with(nil, from, to)
+}
+
+// with is between, and counts others' stalls, too. What two of them saw at once counts once.
+func (m *stallMeter) with(others []stall, from, to time.Time) time.Duration {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	all := slices.Concat(m.list, others)
+	m.mu.Unlock()
+	slices.SortFunc(all, func(a, b stall) int { return a.from.Compare(b.from) })
 	var sum time.Duration
-	for _, s := range m.list {
+	for _, s := range all {
 		begin, end := s.from, s.to
 		if begin.Before(from) {
 			begin = from
@@ -46,7 +55,32 @@ func (m *stallMeter) between(from, to time.Time) time.Duration {
 		if end.After(to) {
 			end = to
 		}
-		sum += max(0, end.Sub(begin))
+		if end.After(begin) {
+			sum += end.Sub(begin)
+			from = end
+		}
 	}
 	return sum
+}
+
+// TestStalls: what the machine and a pod saw at once counts once, and only what was in between.
+func TestStalls(t *testing.T) {
+	start := time.Now()
+	at := func(from, to float64) stall {
+		return stall{start.Add(time.Duration(from * float64(time.Second))), start.Add(time.Duration(to * float64(time.Second)))}
+	}
+	m := stallMeter{list: []stall{at(0, 2), at(3, 4), at(7, 8)}}
+	for _, c := range []struct {
+		others []stall
+		want   time.Duration
+	}{
+		{nil, 2 * time.Second},
+		{[]stall{at(5, 6)}, 3 * time.Second},
+		{[]stall{at(3.25, 3.75), at(0.5, 2.5)}, 2500 * time.Millisecond},
+		{[]stall{at(-2, -1), at(8, 9)}, 2 * time.Second},
+	} {
+		if got := m.with(c.others, start.Add(time.Second), start.Add(7*time.Second)); got != c.want {
+			t.Errorf("with %v: %s, want %s", c.others, got, c.want)
+		}
+	}
 }

@@ -8,7 +8,8 @@
 // On SIGHUP it lets its clients go: from then on every answer says that its connection ends, and
 // nothing else changes.
 //
-// It logs one JSON object a line to stderr: listening, sigterm (with what had come until then), done.
+// It logs one JSON object a line to stderr: listening, sigterm (with what had come until then), done,
+// and stalled, each time that its pod stood still.
 //
 //	app probe ADDRESS
 //
@@ -67,6 +68,7 @@ func main() {
 	flag.DurationVar(&o.linger, "linger", 0, "end no sooner than this after SIGTERM")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	go tellStalls()
 	if err := run(o); err != nil {
 		slog.Error("failed", "error", err.Error())
 		os.Exit(1)
