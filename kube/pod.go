@@ -141,7 +141,7 @@ func (f *podFacts) addProbe(to []Probe, c *corev1.Container, p *corev1.Probe) []
 	var host string
 	switch {
 	case p.Exec != nil:
-		return append(to, Probe{Period: period(p), Local: true})
+		return append(to, Probe{Period: period(p), Local: true, Follows: true})
 	case p.HTTPGet != nil:
 		port, host = probePort(p.HTTPGet.Port, c), p.HTTPGet.Host
 	case p.TCPSocket != nil:
@@ -154,7 +154,7 @@ func (f *podFacts) addProbe(to []Probe, c *corev1.Container, p *corev1.Probe) []
 	if port == 0 || host != "" && !local && !f.hasAddr(host) {
 		return to
 	}
-	return append(to, Probe{Port: port, Period: period(p), Local: local})
+	return append(to, Probe{Port: port, Period: period(p), Local: local, Follows: p.HTTPGet != nil})
 }
 
 func period(p *corev1.Probe) time.Duration {

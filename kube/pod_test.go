@@ -48,19 +48,19 @@ func TestProbes(t *testing.T) {
 		Status: corev1.PodStatus{PodIP: "10.0.0.7"},
 	}
 	want := []Probe{
-		{15021, 2 * time.Second, false}, {8080, 5 * time.Second, false}, {9090, 10 * time.Second, false}, {50051, time.Second, false},
-		{0, time.Second, true}, // a command may connect to any port
-		{8081, 3 * time.Second, false}, {8084, 10 * time.Second, false},
+		{15021, 2 * time.Second, false, false}, {8080, 5 * time.Second, false, true}, {9090, 10 * time.Second, false, true}, {50051, time.Second, false, false},
+		{0, time.Second, true, true}, // a command may connect to any port
+		{8081, 3 * time.Second, false, true}, {8084, 10 * time.Second, false, true},
 	}
 	if got := readPod(pod).probes; !slices.Equal(got, want) {
 		t.Errorf("%v\nwant %v", got, want)
 	}
-	if got, want := readPod(pod).live, []Probe{{2, 10 * time.Second, false}}; !slices.Equal(got, want) {
+	if got, want := readPod(pod).live, []Probe{{2, 10 * time.Second, false, true}}; !slices.Equal(got, want) {
 		t.Errorf("liveness: %v, want %v", got, want)
 	}
 	// With hostNetwork the node's loopback is the pod's.
 	pod.Spec.HostNetwork = true
-	want = slices.Insert(want, 6, Probe{8082, 3 * time.Second, true})
+	want = slices.Insert(want, 6, Probe{8082, 3 * time.Second, true, true})
 	if got := readPod(pod).probes; !slices.Equal(got, want) {
 		t.Errorf("with hostNetwork: %v\nwant %v", got, want)
 	}
@@ -80,14 +80,14 @@ func TestProbesByHost(t *testing.T) {
 		host              string
 		ordinary, hostNet []Probe
 	}{
-		{"", []Probe{{80, time.Second, false}}, []Probe{{80, time.Second, false}}},
-		{"10.0.0.7", []Probe{{80, time.Second, false}}, []Probe{{80, time.Second, false}}},
-		{"127.0.0.1", nil, []Probe{{80, time.Second, true}}},
-		{"127.8.8.8", nil, []Probe{{80, time.Second, true}}},
-		{"::1", nil, []Probe{{80, time.Second, true}}},
-		{"localhost", nil, []Probe{{80, time.Second, true}}},
-		{"LOCALHOST", nil, []Probe{{80, time.Second, true}}},
-		{"0.0.0.0", nil, []Probe{{80, time.Second, true}}},
+		{"", []Probe{{80, time.Second, false, false}}, []Probe{{80, time.Second, false, false}}},
+		{"10.0.0.7", []Probe{{80, time.Second, false, false}}, []Probe{{80, time.Second, false, false}}},
+		{"127.0.0.1", nil, []Probe{{80, time.Second, true, false}}},
+		{"127.8.8.8", nil, []Probe{{80, time.Second, true, false}}},
+		{"::1", nil, []Probe{{80, time.Second, true, false}}},
+		{"localhost", nil, []Probe{{80, time.Second, true, false}}},
+		{"LOCALHOST", nil, []Probe{{80, time.Second, true, false}}},
+		{"0.0.0.0", nil, []Probe{{80, time.Second, true, false}}},
 		{"10.0.0.8", nil, nil},
 		{"example.com", nil, nil},
 	} {
@@ -96,6 +96,9 @@ func TestProbesByHost(t *testing.T) {
 			pod.Spec.HostNetwork = hostNet
 			pod.Spec.Containers = []corev1.Container{probe(tt.host, false), probe(tt.host, true)}
 			want = append(slices.Clone(want), want...)
+			for i := range want {
+				want[i].Follows = i == 0 // of the two only an HTTP probe can be redirected
+			}
 			if got := readPod(pod).probes; !slices.Equal(got, want) {
 				t.Errorf("host %q, hostNetwork %v: %v, want %v", tt.host, hostNet, got, want)
 			}

@@ -86,6 +86,9 @@ type Probe struct {
 	// Local: it comes from loopback or from one of the pod's own addresses. Commands do, and with
 	// hostNetwork what is probed by a loopback address.
 	Local bool
+	// Follows: it may make more connections than one, as a command may, and an HTTP probe that is
+	// answered by a redirect within the host.
+	Follows bool
 }
 
 // Port is a target port of a Service, by the name of the Service's port ("" if it has none).

@@ -198,7 +198,7 @@ func followRollingUpdate(t *testing.T, s *apiserver.Server, cfg *rest.Config) {
 		Declared:  []uint16{8080},
 		NodeAddrs: []netip.Addr{netip.MustParseAddr("172.16.0.1"), netip.MustParseAddr("fd00::1")},
 		PodAddrs:  []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("fd00:1::7")},
-		Probes:    []kube.Probe{{Port: 8080, Period: 5 * time.Second}},
+		Probes:    []kube.Probe{{Port: 8080, Period: 5 * time.Second, Follows: true}},
 		Services:  []kube.Service{{Name: "web", InRotation: true, Serving: true, Coming: 1}},
 		Named:     []string{"web"},
 		Ports:     []kube.Port{{Name: "web", Number: 8080}},

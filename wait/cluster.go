@@ -78,6 +78,8 @@ type Probe struct {
 	// Local: it comes from loopback or the pod's own addresses, as a probe does that is a command
 	// in the container.
 	Local bool
+	// Follows: it may make more connections than one, as where the app redirects it.
+	Follows bool
 }
 
 // Service is what a Service's EndpointSlices say.

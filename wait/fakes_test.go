@@ -259,7 +259,7 @@ func paging(seconds int) (all []says) {
 func probing(periods ...time.Duration) func(*wait.View) {
 	return func(v *wait.View) {
 		for _, p := range periods {
-			v.Probes = append(v.Probes, wait.Probe{Port: 8080, Period: p})
+			v.Probes = append(v.Probes, wait.Probe{Port: 8080, Period: p, Follows: true})
 		}
 	}
 }

@@ -6,60 +6,89 @@ import "time"
 // answer a probe. The shorter it is, the less often a client's connection falls into it.
 const followWithin = 250 * time.Millisecond
 
-// followJitter is by how much a probe may be off its schedule, and the time that an app takes to
-// answer it may differ, from one to the next, when what follows them is learnt.
-const followJitter = 50 * time.Millisecond
+// followJitter is by how much the time that an app takes to answer a probe may differ where what
+// follows it is taken for its own. The shorter it is, the closer a client's period must be to the
+// probe's for one to pass for the other.
+const followJitter = 15 * time.Millisecond
+
+// A probe may come that much sooner and later than the one before, by its schedule, where what
+// follows it is learnt: what comes otherwise may be a client that takes the probe's turn.
+const soonerTurn, laterTurn = 10 * time.Millisecond, 20 * time.Millisecond
 
 // maxFollow bounds how many connections may follow a probe's first: more are a busy client's.
 const maxFollow = 4
 
 // followUp learns how many connections one probe makes. An HTTP probe that is answered by a
 // redirect within the host opens another one (the kubelet's pkg/probe/http), and a command may open
-// several. What has followed two probes in a row, equally soon, is taken for theirs, if nothing
-// else has come between the two; the next connection is a client's, and so is each until then
-// (newest). Of clients that come all the time some always follow a probe.
+// several. What follows two probes in a row equally soon is taken for theirs, if nothing else has
+// come between the two, and so is what follows the next ones as soon as the first. The next
+// connection is a client's, and so is each until then (newest). Of clients that come all the time
+// some always follow a probe, and one with nearly its period does so for a while, but a little
+// sooner or later each time: where that comes out it takes one probe more to be believed again.
 type followUp struct {
-	began  time.Time     // when the probe came
-	until  time.Time     // when what follows it has come
-	off    time.Duration // by how much it was off its schedule
-	more   delays        // how soon connections have followed it so far
-	before delays        // and had followed the one before
-	moved  bool          // that one was otherwise off the schedule: one of the two may have been a client's
-	learnt int           // how many are the probe's
-	others bool          // something has come since the probe that was none of its
+	began time.Time     // when the probe came
+	until time.Time     // when what follows it has come
+	off   time.Duration // by how much it was off its schedule
+	more  delays        // how soon connections have followed it so far
 
-	held       Arrival // the newest of more that counts
-	heldBefore Arrival // and of those before
-	client     Arrival // the newest of all earlier ones
+	first  delays // how soon they followed the first of the probes that agree
+	agree  int    // how many probes in a row do, before this one
+	doubts int    // how often what was learnt has proved wrong
+	learnt bool   // what comes as soon as first is the probe's
+	others bool   // something has come since the probe that was none of its
+
+	held      Arrival // the newest of more that counts
+	heldInRow Arrival // and of what followed those that agree
+	client    Arrival // the newest of all earlier ones
+	excused   Arrival // the newest that was taken for the probe's
 }
 
 // begin takes in that a probe came at t, so much off its schedule: what follows it within the time
 // may be part of it.
 func (f *followUp) begin(t time.Time, within, off time.Duration) {
-	f.off, f.moved = off, (off-f.off).Abs() > followJitter
-	f.began, f.until = t, t.Add(within)
-	f.learnt, f.before = min(f.learnt, f.more.n), f.more
-	if f.others {
-		f.learnt, f.before = 0, delays{}
+	switch moved := off-f.off < -soonerTurn || off-f.off > laterTurn; {
+	case moved, f.others: // one of the two may have been a client's
+		f.doubt()
+		f.client, f.held = newer(f.client, f.held), Arrival{}
+	case f.agree > 0 && f.more.n == f.first.n: // each has come as soon, or follow would have said so
+		f.agree++
+	default:
+		f.doubt()
+		f.first, f.agree = f.more, min(f.more.n, 1)
 	}
+	f.heldInRow, f.held = newer(f.heldInRow, f.held), Arrival{}
+	f.began, f.until, f.off = t, t.Add(within), off
 	f.more, f.others = delays{}, false
-	f.client, f.heldBefore, f.held = newer(f.client, f.heldBefore), f.held, Arrival{}
+}
+
+// doubt gives up what was learnt, or was about to be: it was a client's all the time.
+func (f *followUp) doubt() {
+	f.client = newer(newer(f.client, f.heldInRow), f.excused)
+	f.heldInRow, f.excused = Arrival{}, Arrival{}
+	if f.learnt {
+		f.doubts++
+	}
+	f.agree, f.learnt = 0, false
 }
 
 // follow takes in a connection, and returns how many more are the probe's now. It reports false if
 // it comes too late, or beyond what the probe is known to make.
 func (f *followUp) follow(a Arrival) (probes int, ok bool) {
-	if a.At.After(f.until) || f.learnt > 0 && f.more.n >= f.learnt {
+	if a.At.After(f.until) || f.learnt && f.more.n >= f.first.n {
 		return 0, false
 	}
 	f.more.add(a.At.Sub(f.began))
-	if f.more.n <= f.learnt {
-		return 1, true
+	if f.agree > 0 && !f.first.begins(f.more) {
+		f.doubt()
 	}
-	if !f.moved && f.more.agree(f.before) {
-		f.learnt = f.more.n
-		f.held, f.heldBefore = Arrival{}, Arrival{}
-		return f.before.n + f.more.n, true
+	switch {
+	case f.learnt:
+		f.excused = newer(f.excused, a)
+		return 1, true
+	case f.agree > f.doubts && f.more.n == f.first.n:
+		f.learnt, f.excused = true, a
+		f.held, f.heldInRow = Arrival{}, Arrival{}
+		return (f.agree + 1) * f.first.n, true
 	}
 	f.held = newer(f.held, a)
 	return 0, true
@@ -67,7 +96,7 @@ func (f *followUp) follow(a Arrival) (probes int, ok bool) {
 
 // newest is the newest connection that counts so far.
 func (f *followUp) newest() Arrival {
-	return newer(newer(f.client, f.heldBefore), f.held)
+	return newer(newer(f.client, f.heldInRow), f.held)
 }
 
 // delays are how soon after a probe others came: how many, and of the first maxFollow when.
@@ -83,13 +112,13 @@ func (d *delays) add(delay time.Duration) {
 	d.n++
 }
 
-// agree reports whether as many came as the other time, and each as soon.
-func (d *delays) agree(other delays) bool {
-	if d.n != other.n || d.n > maxFollow {
+// begins reports whether the others came as soon as the first of these, each by itself.
+func (d *delays) begins(others delays) bool {
+	if others.n > min(d.n, maxFollow) {
 		return false
 	}
-	for i := range d.n {
-		if (d.list[i] - other.list[i]).Abs() > followJitter {
+	for i := range others.n {
+		if (d.list[i] - others.list[i]).Abs() > followJitter {
 			return false
 		}
 	}

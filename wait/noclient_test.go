@@ -20,7 +20,7 @@ func commands(periods ...time.Duration) func(*wait.View) {
 	return func(v *wait.View) {
 		v.PodAddrs = []netip.Addr{podAddr}
 		for _, p := range periods {
-			v.Probes = append(v.Probes, wait.Probe{Period: p, Local: true})
+			v.Probes = append(v.Probes, wait.Probe{Period: p, Local: true, Follows: true})
 		}
 	}
 }
@@ -101,6 +101,12 @@ func TestProbesThatAreRedirected(t *testing.T) {
 			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 2220), connFrom(nodeAddr, 3220), connFrom(nodeAddr, 4220), connFrom(nodeAddr, 4240)}},
 		{name: "a redirect that ends", says: removed(probing(time.Second)), loads: []load{probes(1000), {connFrom(nodeAddr, 0), 220, 2220, 1000}},
 			arrivals: []func(time.Time) wait.Arrival{connFrom(nodeAddr, 4220)}, reason: wait.Quiet, held: 9220},
+		{name: "a probe that cannot be, and a client that always follows", says: removed(func(v *wait.View) { v.Probes = []wait.Probe{{Port: 8080, Period: time.Second}} }),
+			loads: []load{probes(1000), {connFrom(nodeAddr, 0), 220, 7220, 1000}}, reason: wait.Quiet, held: 12_220},
+		{name: "a client that follows, 30 ms later each time", says: removed(probing(time.Second)), loads: []load{probes(1000), {connFrom(nodeAddr, 0), 220, 7430, 1030}},
+			reason: wait.Quiet, held: 12_430},
+		{name: "a client that follows, 10 ms later each time, is believed no longer once that comes out", says: removed(probing(time.Second)),
+			loads: []load{probes(1000), {connFrom(nodeAddr, 0), 220, 7290, 1010}}, reason: wait.Quiet, held: 12_290},
 		{name: "commands, two connections each", says: removed(commands(2 * time.Second)), reason: wait.Quiet, held: 5060,
 			loads: []load{{connFrom(loopback, 0), 10, 60_000, 2000}, {connFrom(loopback, 0), 15, 60_000, 2000}}},
 	} {
@@ -135,10 +141,10 @@ func TestStuckQueue(t *testing.T) {
 }
 
 // TestClientsBesideProbes: clients that come from where the probes come from, by a NAT of the
-// node's or over loopback, some so often that one always follows a probe. Wherever their phase is,
-// the window begins no sooner than with the last of them. By the node's address that is the last
-// but one: probes may come late there, so that a client who comes once in their period and leaves
-// can pass for one.
+// node's or over loopback, some so often that one always follows a probe, some with nearly the
+// probe's period. Wherever their phase is, the window begins no sooner than with the last of them.
+// By the node's address that is the last but one: probes may come late there, so that a client who
+// comes once in their period and leaves can pass for one.
 func TestClientsBesideProbes(t *testing.T) {
 	const last ms = 12_007
 	for name, tt := range map[string]struct {
@@ -146,11 +152,12 @@ func TestClientsBesideProbes(t *testing.T) {
 		probes func(*wait.View)
 		period ms
 	}{
-		"by the node":   {nodeAddr, probing(time.Second), 1000},
-		"over loopback": {loopback, commands(2 * time.Second), 2000},
+		"by the node":            {nodeAddr, probing(time.Second), 1000},
+		"by the node, every 2 s": {nodeAddr, probing(2 * time.Second), 2000},
+		"over loopback":          {loopback, commands(2 * time.Second), 2000},
 	} {
-		for _, every := range []ms{50, 70, 110, 240, 500, 1430, 1700} {
-			for phase := ms(0); phase < tt.period; phase += 90 {
+		for _, every := range []ms{50, 70, 110, 240, 500, 1430, 1700, tt.period * 9 / 10, tt.period * 19 / 20, tt.period * 49 / 50, tt.period * 51 / 50, tt.period * 21 / 20} {
+			for phase := ms(0); phase < tt.period; phase += 70 {
 				t.Run(fmt.Sprintf("%s, every %d ms, %d ms", name, every, phase), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						start := time.Now()

@@ -32,7 +32,9 @@ const (
 // Other clients on the node come from the node's address, too, and sidecars and meshes call the app
 // over loopback, hence the schedules: the next connection on top of the probes is a client's. CNIs
 // differ in which address the node's is, and an agent in the pod may pass its own probes on, hence
-// the rhythm.
+// the rhythm. What no rule can tell from a probe is a client from the same place whose period is the
+// probe's to within a few milliseconds, where the probe itself does not come (a command that connects
+// to nothing) or the client always follows it; counted only, to within a tenth of the period.
 type probes struct {
 	node  []netip.Addr // known without the control plane
 	nodes []netip.Addr // these, and those that it told
@@ -95,7 +97,7 @@ func (p *probes) record(a Arrival) Whose {
 	case !addr.IsValid() && a.Kind == Connection && p.claimCounted(a):
 		return ByProbe
 	case p.known && !addr.IsValid():
-		if !p.schedule.hasUnseen(a.Port, true, a.came()) {
+		if !p.schedule.hasAbsent(a.Port, true, a.came()) {
 			return ByClient
 		}
 		return p.follow(a, p.schedule.anyPeriod)
@@ -108,7 +110,7 @@ func (p *probes) record(a Arrival) Whose {
 // mayProbe reports whether a probe of the port may come from an address that is none of the node's:
 // as long as none comes from there, or once the address has shown its rhythm.
 func (p *probes) mayProbe(addr netip.Addr, a Arrival) bool {
-	return p.schedule.hasUnseen(a.Port, false, a.came()) || p.isProber(addr) && p.schedule.isOn(a.Port)
+	return p.schedule.hasAbsent(a.Port, false, a.came()) || p.isProber(addr) && p.schedule.isOn(a.Port)
 }
 
 // recordScheduled takes in a connection from where a known probe may come.

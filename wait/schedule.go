@@ -61,7 +61,7 @@ func (s schedule) claimCounted(port uint16, t time.Time) bool {
 // probe's now, and false if this cannot be one.
 func (s schedule) follow(a Arrival, from origin) (probes int, ok bool) {
 	for _, d := range s {
-		if d.isFrom(from) && d.isOn(a.Port) {
+		if d.Follows && d.isFrom(from) && d.isOn(a.Port) {
 			if probes, ok = d.followUp.follow(a); ok {
 				return probes, ok
 			}
@@ -105,9 +105,9 @@ func (s schedule) isOn(port uint16) bool {
 	return slices.ContainsFunc(s, func(d *dueProbe) bool { return !d.Local && d.isOn(port) })
 }
 
-// hasUnseen reports whether there are probes on the port, 0 being any, that have not come yet, or
+// hasAbsent reports whether there are probes on the port, 0 being any, that have not come yet, or
 // not at the last two times; with local also among those that come from inside the pod.
-func (s schedule) hasUnseen(port uint16, local bool, now time.Time) bool {
+func (s schedule) hasAbsent(port uint16, local bool, now time.Time) bool {
 	return slices.ContainsFunc(s, func(d *dueProbe) bool {
 		return (local || !d.Local) && d.isOn(port) && (d.next.IsZero() || now.Sub(d.next) > d.Period+d.slack())
 	})

@@ -83,7 +83,7 @@ func newSoak(r *rand.Rand) *soak {
 		s.policy.MaxOpen = &most
 	}
 	for range s.IntN(3) {
-		s.probes = append(s.probes, wait.Probe{Port: 8080, Period: s.seconds(1, 2, 5, 10)})
+		s.probes = append(s.probes, wait.Probe{Port: 8080, Period: s.seconds(1, 2, 5, 10), Follows: true})
 	}
 	if !s.once(8) {
 		s.control = &cluster{start: s.start, err: errors.New("connection refused")}
