@@ -177,11 +177,11 @@ func (k *podCheck) plan() {
 	case k.view.Deleting && k.view.PodKnown:
 		k.report.say("now", "the pod is being deleted")
 	}
-	v, policy, withoutSlices := k.planned()
-	budget := policy.Budget(v, withoutSlices)
+	v, policy, see := k.planned()
+	budget := policy.Budget(v, see)
 	k.report.say("budget", "%s (grace period %s)", budget, grace)
-	if !policy.Fits(v, withoutSlices) {
-		k.report.lack("time", "time: at least %s of waiting do not fit into the budget of %s: raise terminationGracePeriodSeconds", policy.Least(withoutSlices), budget)
+	if !policy.Fits(v, see) {
+		k.report.lack("time", "time: at least %s of waiting do not fit into the budget of %s: raise terminationGracePeriodSeconds", policy.Least(see), budget)
 		k.report.say("plan", "hold SIGTERM for %s, which is too short to see that nothing arrives for %s", budget, k.flags.Quiet)
 		return
 	}

@@ -137,15 +137,15 @@ func (k *podCheck) declared() {
 }
 
 // planned is what the hook will see and go by when the pod is deleted.
-func (k *podCheck) planned() (v wait.View, policy wait.Policy, withoutSlices bool) {
+func (k *podCheck) planned() (v wait.View, policy wait.Policy, see wait.Sight) {
 	v, policy = k.view, k.flags.policy()
 	v.Deleting = true
 	policy.InPod = k.inCluster()
-	return v, policy, !v.SlicesKnown && policy.InPod
+	return v, policy, policy.Sight(v, true)
 }
 
 // budget is how long the hook may take when the pod is deleted.
 func (k *podCheck) budget() time.Duration {
-	v, policy, withoutSlices := k.planned()
-	return policy.Budget(v, withoutSlices)
+	v, policy, see := k.planned()
+	return policy.Budget(v, see)
 }

@@ -91,7 +91,7 @@ func (w *waitCmd) hold(ctx context.Context, start time.Time, s *story) ending {
 	// longest.
 	watchdog := newWatchdog(s.Log)
 	defer watchdog.stop()
-	watchdog.endAt(start.Add(policy.Budget(wait.View{}, true)))
+	watchdog.endAt(start.Add(policy.Budget(wait.View{}, wait.Sight{})))
 
 	sockets, err := w.socketFlags.open(s.Log)
 	if err != nil {

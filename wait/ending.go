@@ -36,7 +36,7 @@ func (r *run) end(why Reason) Outcome {
 		log = r.policy.Log.Warn
 	}
 	attrs := []any{"event", "end", "reason", why.String(), "stage", o.Stage.String(), "held_s", r.seconds(now), "budget_s", o.Budget.Seconds(),
-		"pinned", o.Pinned, "services", r.holding(o.Stage)}
+		"pinned", o.Pinned, "services", append([]string{}, r.holding(o.Stage)...)}
 	if r.window.countsOpen {
 		attrs = append(attrs, "open", o.Open)
 	}
@@ -58,7 +58,7 @@ func (r *run) holding(s Stage) []string {
 	case Handover:
 		return r.rotation.awaits(r.view)
 	}
-	return []string{}
+	return nil
 }
 
 func (r *run) sinceStart(t time.Time) time.Duration {
@@ -169,6 +169,10 @@ func (r *run) callersWords(o Outcome, now time.Time) string {
 		return ": " + last + "; " + cure
 	}
 	words := fmt.Sprintf(": in the last %s %s; %s", secs(min(recently*time.Second, o.Held)), list, last)
+	if from := r.window.probes.origin(regular); regular.IsValid() && (from.node || from.local) {
+		// Not --ignore: clients come from there, too, by a NAT of the node's or through a mesh.
+		return words + fmt.Sprintf("; if that is a probe that the app redirects, have it ask for the path that answers, else %s", cure)
+	}
 	if regular.IsValid() {
 		return words + fmt.Sprintf("; if that is a health checker and no client, --ignore=%s (which ignores its requests, too), else %s", regular, cure)
 	}

@@ -40,6 +40,9 @@ var nobodyCalls = []struct {
 		probing(time.Second)(v)
 		v.HostNetwork, v.PodAddrs = true, []netip.Addr{nodeAddr}
 	}), period: 1000, probes: []load{probes(1000)}, held: oneWindow},
+	{pod: "with the node's network and no port, in no Service", says: onNode(30 * time.Second), held: 16_500},
+	{pod: "such a pod, grace period 20 s", says: onNode(20 * time.Second), held: 16_500},
+	{pod: "such a pod, grace period 10 s", says: onNode(10 * time.Second), held: 8500},
 	{pod: "the only one of a StatefulSet", says: removed(func(v *wait.View) { v.Owner, v.Services[0].Ready = "StatefulSet", 0 }), held: oneWindow},
 	{pod: "of a DaemonSet", says: removed(func(v *wait.View) { v.Owner = "DaemonSet" }), held: oneWindow},
 	{pod: "with a standby beside it that has long been unready", says: removed(func(v *wait.View) { deployment(v); v.Services[0].Ready, v.Services[0].StandBy = 0, 1 }), held: oneWindow},
@@ -52,6 +55,11 @@ var nobodyCalls = []struct {
 	{pod: "whose container is restarted, or which the kubelet evicts", says: []says{{at: 30, view: views(func(v *wait.View) { in(v); v.Deleting = false })}}, held: oneWindow},
 	{pod: "without the right to read EndpointSlices", held: 2 * oneWindow,
 		says: []says{{at: 30, view: wait.View{PodKnown: true, Deleting: true, Grace: 30 * time.Second, Refused: true, SlicesRefused: true}}}},
+}
+
+// onNode is a pod with the node's network, of which no port is known.
+func onNode(grace time.Duration) []says {
+	return []says{{at: 30, view: views(func(v *wait.View) { v.Services, v.Ports, v.HostNetwork, v.Grace = nil, nil, true, grace })}}
 }
 
 // oneWindow is --quiet by default, what the removal takes, and a second to spare.

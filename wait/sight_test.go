@@ -48,7 +48,10 @@ func TestLosingSight(t *testing.T) {
 		{name: "no sockets", says: removed(nil), noSockets: true, reason: wait.Slept, held: 15_060, story: []string{"sleeping for 15s instead"}},
 		{name: "no sockets, long window", policy: func(p *wait.Policy) { p.Quiet = 17 * time.Second }, says: removed(nil), noSockets: true, reason: wait.Slept, held: 17_060},
 		{name: "no sockets, no API", noCluster: true, noSockets: true, reason: wait.Slept, held: 15_000},
-		{name: "no sockets, small budget", says: removed(func(v *wait.View) { v.Grace = 20 * time.Second }), noSockets: true, reason: wait.Budget, held: 10_000},
+		{name: "no sockets, and the app gives of its share", says: removed(func(v *wait.View) { v.Grace = 20 * time.Second }), noSockets: true, reason: wait.Slept, held: 15_060},
+		{name: "no sockets, small budget", says: removed(func(v *wait.View) { v.Grace = 10 * time.Second }), noSockets: true, reason: wait.Budget, held: 8000,
+			story: []string{"at least 15s of waiting do not fit in"}},
+		{name: "no port to watch, small budget: no failure", says: onNode(10 * time.Second), reason: wait.Slept, held: 8000},
 		{name: "the sockets are lost on the way", says: removed(nil), fails: 4000, reason: wait.Budget, held: 20_000, story: []string{"netlink: no buffer space"}},
 		{name: "the sockets are lost on the way, in a longer grace period", says: removed(func(v *wait.View) { v.Grace = 40 * time.Second }), fails: 4000, reason: wait.Slept, held: 20_060},
 	} {

@@ -39,8 +39,8 @@ func (r *run) miss(instead string, err error) {
 }
 
 func (r *run) tellBudget() {
-	grace, reserve := r.policy.shares(r.view, r.needsMore())
-	least := r.policy.Least(r.needsMore())
+	grace, reserve := r.policy.shares(r.view, r.sight())
+	least := r.policy.Least(r.sight())
 	line, cure := "budget "+secs(r.budget), r.moreTime()
 	switch {
 	case r.policy.Timeout > 0 && r.budget == r.policy.Timeout:
@@ -55,7 +55,7 @@ func (r *run) tellBudget() {
 	case r.policy.Timeout > r.budget:
 		line += fmt.Sprintf("; the timeout of %s does not fit in: %s or lower --reserve", secs(r.policy.Timeout), cure)
 		log = r.policy.Log.Warn
-	case !r.policy.Fits(r.view, r.needsMore()):
+	case !r.policy.Fits(r.view, r.sight()):
 		line += fmt.Sprintf("; at least %s of waiting do not fit in: %s", secs(least), cure)
 		log = r.policy.Log.Warn
 	}

@@ -1,8 +1,12 @@
 package wait_test
 
 import (
+	"bytes"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lull/wait"
@@ -17,6 +21,8 @@ func TestWhoHeldIt(t *testing.T) {
 		{name: "a health checker", says: removed(nil), loads: []load{every(checker, 2000)}, reason: wait.Budget, held: 20_000,
 			story: []string{"in the last 10s 5 new connections from 10.0.5.5, one every 2s",
 				"if that is a health checker and no client, --ignore=10.0.5.5 (which ignores its requests, too), else raise terminationGracePeriodSeconds"}},
+		{name: "a probe that the app redirects, slowly", says: removed(probing(2 * time.Second)), loads: []load{probes(2000), {connFrom(nodeAddr, 0), 600, 60_000, 2000}}, reason: wait.Budget, held: 20_000,
+			story: []string{"from 10.244.0.1, one every 2s", "if that is a probe that the app redirects, have it ask for the path that answers, else raise terminationGracePeriodSeconds"}, silent: []string{"--ignore"}},
 		{name: "two of them", says: removed(nil), loads: []load{every(checker, 2000), every(clientAddr, 1000)}, reason: wait.Budget, held: 20_000,
 			story: []string{"in the last 10s 10 new connections from 10.0.3.7, one every 1s; 5 new connections from 10.0.5.5, one every 2s",
 				"raise terminationGracePeriodSeconds, or --ignore who is no client"}},
@@ -31,7 +37,7 @@ func TestWhoHeldIt(t *testing.T) {
 			story: []string{"ran out while waiting for the lull: nothing has arrived, but after 17s the time that was left did not suffice (22s at the soonest): raise terminationGracePeriodSeconds; letting"}},
 		{name: "somebody, a while ago", policy: func(p *wait.Policy) { p.Quiet = 15 * time.Second }, says: removed(nil), arrivals: []func(time.Time) wait.Arrival{conn(6500)}, reason: wait.Budget, held: 20_000,
 			story: []string{"ran out while waiting for the lull: last seen 13.5s ago, new connection from 10.0.3.7 to :8080; raise terminationGracePeriodSeconds"}},
-		{name: "nobody can be seen", says: removed(func(v *wait.View) { v.Grace = 20 * time.Second }), noSockets: true, reason: wait.Budget, held: 10_000,
+		{name: "nobody can be seen", says: removed(func(v *wait.View) { v.Grace = 10 * time.Second }), noSockets: true, reason: wait.Budget, held: 8000,
 			story: []string{"ran out while waiting for the lull: sleeping for 15s, since the sockets cannot be seen, did not fit in: raise terminationGracePeriodSeconds"}},
 		{name: "the API server", policy: func(p *wait.Policy) { p.Timeout = 4 * time.Second }, says: nil, reason: wait.Budget, stage: wait.Removal, held: 4000,
 			story: []string{"ran out while waiting for the API server to tell of the pod's EndpointSlices: raise --timeout; letting"}},
@@ -87,4 +93,18 @@ func TestUnwatchedIsTold(t *testing.T) {
 	} {
 		t.Run(tl.name, tl.run)
 	}
+}
+
+// TestServicesAreAList: where no slice is known yet there are none to wait for, which a program that
+// reads the story must not have to know.
+func TestServicesAreAList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var story bytes.Buffer
+		policy := defaults()
+		policy.Timeout, policy.Log = time.Second, slog.New(slog.NewJSONHandler(&story, nil))
+		policy.Run(t.Context(), &cluster{start: time.Now()}, &sockets{start: time.Now()})
+		if !strings.Contains(story.String(), `"services":[]`) {
+			t.Errorf("the story says %s", story.String())
+		}
+	})
 }
