@@ -166,7 +166,10 @@ func (c *checkCmd) remote(ctx context.Context) ([]*report, error) {
 			k := &podCheck{flags: &one, report: reports[i], inquirer: inquirer}
 			k.cluster(ctx)
 			k.report.say("sockets", "not looked at: they are the pod's: %s", k.inThePod())
-			k.plan()
+			k.afterwards()
+			if !k.unanswered {
+				k.plan()
+			}
 		})
 	}
 	all.Wait()

@@ -223,6 +223,40 @@ func TestCheckMayNotAsk(t *testing.T) {
 	}
 }
 
+// What keeps somebody from knowing what a pod elsewhere does is told as that, and nothing is made of
+// it: the hook has rights and a network of its own.
+func TestCheckNotKnown(t *testing.T) {
+	t.Parallel()
+	const noPods = "lacks: not known to you: no permission to get pods in namespace a: grant it to user jane (see README: Rights) (nothing is known of the hook)"
+	const noSlices = "lacks: not known to you: no permission to list endpointslices.discovery.k8s.io in namespace a: grant it to user jane (see README: Rights) "
+	for _, tt := range []struct {
+		name   string
+		denied []string
+		want   string
+		known  string // what is told all the same
+	}{
+		{"neither", []string{"get pods", "list endpointslices"}, noPods, "pod: a/web-0"},
+		{"no pods", []string{"get pods"}, noPods, "pod: a/web-0"},
+		{"no slices", []string{"list endpointslices"}, noSlices + "(nothing is known of its rotation)", "hook: container app: /lull"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newTestCluster()
+			c.mayReview = map[string]bool{"get pods": true, "list endpointslices": true}
+			for _, right := range tt.denied {
+				c.denied[right] = true
+			}
+			rows, code := checkRows(t, c)
+			of := func(label string) int {
+				return len(slices.DeleteFunc(slices.Clone(rows), func(row string) bool { return !strings.HasPrefix(row, label+": ") }))
+			}
+			if code != 1 || !slices.Contains(rows, tt.want) || !slices.Contains(rows, tt.known) || of("lacks") != 1 || of("plan")+of("budget") > 0 {
+				t.Errorf("exit code %d, want %q and %q, and no plan\n%s", code, tt.want, tt.known, strings.Join(rows, "\n"))
+			}
+		})
+	}
+}
+
 // Pods are named as kubectl names them, and the cluster is the one that kubectl would ask.
 func TestCheckWhichPods(t *testing.T) {
 	t.Parallel()
