@@ -43,8 +43,6 @@ func TestCheckPlan(t *testing.T) {
 			"lacks: time: at least 10s of waiting do not fit into the budget of 8s: raise terminationGracePeriodSeconds"},
 		{"the node's network, and no port", hostNetwork, "/lull", 1,
 			"plan: hold SIGTERM until the pod is out of rotation and 15s have passed, in which nothing is looked at, for 20s at most"},
-		{"the node's network, and no port, told", hostNetwork, "/lull", 1,
-			"lacks: a port to watch: neither Services nor the containers name one, and hostNetwork has the node's beside it, so the hook sleeps for 15s instead: set --port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
