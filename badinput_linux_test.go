@@ -166,7 +166,7 @@ func checkWrongUsage(t *testing.T, d detached, least time.Duration, args []strin
 	}
 	d.terminal = true
 	code, held, out = d.inTime(t, 2*time.Second, args...)
-	if code != exitUsage || held > 2*time.Second || strings.Count(out, "\n") != 2 || !strings.Contains(out, "lull: wrong usage: ") || !strings.Contains(out, "hint: see lull --help") {
+	if code != exitUsage || held > 2*time.Second || strings.Count(out, "\n") != 2 || !strings.Contains(out, "lull: wrong usage: ") || !strings.Contains(out, "hint: see lull wait --help") {
 		t.Errorf("on a terminal: exit code %d after %s: %s", code, held, out)
 	}
 }

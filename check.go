@@ -43,8 +43,7 @@ func (c *checkCmd) Run(ctx context.Context) error {
 		if reports, err = c.remote(ctx); err != nil {
 			return err
 		}
-	case !inPod() && c.Endpoints != "skip" && len(c.socketFlags.asked()) == 0:
-		// This machine may have nothing to do with any pod.
+	case isAimless(c.podFlags, c.socketFlags):
 		return errors.New("which pod? name it: " + waysToName + "; or --port to check this machine's own sockets")
 	default:
 		reports = []*report{c.here(ctx)}
@@ -56,6 +55,12 @@ func (c *checkCmd) Run(ctx context.Context) error {
 		return codeError(exitError)
 	}
 	return nil
+}
+
+// isAimless reports whether nothing says what to look at: outside of a pod this machine may have
+// nothing to do with any.
+func isAimless(pod podFlags, sockets socketFlags) bool {
+	return !inPod() && pod.Endpoints != "skip" && len(sockets.asked()) == 0
 }
 
 // elsewhere reports whether the pods are others than where this runs. Then its sockets, its network
@@ -161,7 +166,10 @@ func (c *checkCmd) remote(ctx context.Context) ([]*report, error) {
 			k := &podCheck{flags: &one, report: reports[i], inquirer: inquirer}
 			k.cluster(ctx)
 			k.report.say("sockets", "not looked at: they are the pod's: %s", k.inThePod())
-			k.plan()
+			k.afterwards()
+			if !k.unanswered {
+				k.plan()
+			}
 		})
 	}
 	all.Wait()

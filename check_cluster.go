@@ -20,6 +20,9 @@ type podCheck struct {
 
 	view wait.View
 	spec kube.Spec // zero: unknown
+
+	unanswered     bool // who asks from elsewhere was not told all that the hook may be told
+	withoutSockets bool // the sockets cannot be seen
 }
 
 func (k *podCheck) close() {
@@ -47,14 +50,24 @@ func (k *podCheck) cluster(ctx context.Context) {
 	case control.who != "":
 		k.report.say("pod", "%s", control.who)
 	}
+	if !k.local {
+		answer.Err = untold(answer)
+		k.unanswered = answer.Err != nil
+	}
 	k.view = k.flags.policy().Narrow(answer)
 	if k.view.Err != nil {
 		k.report.lack("cluster", "%v", k.view.Err)
 	}
-	k.rotation(ctx)
-	k.rights(ctx)
+	if k.local || answer.SlicesKnown {
+		k.rotation(ctx)
+	}
+	if k.local || k.view.PodKnown {
+		k.rights(ctx)
+	}
 	if !k.view.PodKnown {
-		k.report.lack("pod", "the pod: grace period and probes are unknown")
+		if k.local {
+			k.report.lack("pod", "the pod: grace period and probes are unknown")
+		}
 		return
 	}
 	k.containers()
@@ -104,6 +117,23 @@ func firstAnswer(ctx context.Context, cluster wait.Cluster) wait.View {
 	}
 }
 
+// untold is what keeps whoever asks from elsewhere from knowing what the hook does, nil if nothing
+// does. He has other rights than the hook, and another network: that he fails says nothing of it.
+func untold(answer wait.View) error {
+	of := "the hook"
+	switch {
+	case answer.PodKnown && answer.SlicesKnown:
+		return nil
+	case answer.PodKnown:
+		of = "its rotation"
+	}
+	why := answer.Err
+	if why == nil {
+		why = fmt.Errorf("no answer from the API server within %s", answerWithin)
+	}
+	return fmt.Errorf("not known to you: %w (nothing is known of %s)", why, of)
+}
+
 // rotation reports what the Services make of the pod.
 func (k *podCheck) rotation(ctx context.Context) {
 	v := k.view
@@ -122,6 +152,10 @@ func (k *podCheck) rotation(ctx context.Context) {
 				k.report.warn("rotation", "Service %s has publishNotReadyAddresses: its slices will list the pod ready to the end, so the hook does not wait for them, "+
 					"and its clients go on calling: publish them by another Service, for discovery alone", s.Name)
 			}
+		}
+		if s.Unmanaged {
+			k.report.warn("rotation", "Service %s: its slices are not the endpoint controller's, so nobody promises that they follow a deletion: the hook takes at least %s",
+				s.Name, k.flags.policy().SocketsAlone())
 		}
 		if s.Ready+s.Coming+s.StandBy == 0 {
 			k.alone(s)
@@ -185,5 +219,9 @@ func (k *podCheck) place() {
 	if k.view.HostNetwork {
 		k.report.warn("network", "hostNetwork: the sockets are the node's, so the hook watches only the ports that the slices or the containers name, "+
 			"and other clients on the node can pass for probes")
+	}
+	if f := k.forecast(); f.watchesNothing() {
+		k.report.lack("network", "a port to watch: neither Services nor the containers name one, and hostNetwork has the node's beside it, so the hook sleeps for %s instead: set --port",
+			f.policy.SleepInstead())
 	}
 }

@@ -140,6 +140,9 @@ func (k *podCheck) adopt() {
 		k.report.lack("hook", "a hook that holds: that of container %s %v", c.Name, err)
 		return
 	case err != nil:
+		if name, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && slices.Contains(flags, name) {
+			err = strayError(flags[slices.Index(flags, name):])
+		}
 		k.report.lack("hook", "flags that are right in container %s: %v", c.Name, err)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -29,7 +30,7 @@ type report struct {
 	Pod      string    `json:"pod,omitempty"`
 	OK       bool      `json:"ok"`
 	Findings []finding `json:"findings"`
-	// RBAC is what to add for the rights that are missing.
+	// RBAC is what to add for the rights that are missing, in YAML that may stand behind another's.
 	RBAC string `json:"rbac,omitempty"`
 }
 
@@ -97,8 +98,20 @@ func (t table) print(r *report) {
 			row(red, string(lacking), f.Text)
 		}
 	}
-	if r.RBAC != "" {
-		fmt.Fprintf(t.out, "\nThe missing rights, for kubectl auth reconcile -f -:\n\n%s", r.RBAC)
+}
+
+// printRights prints what accounts lack, each once, whose pods may be many.
+func (t table) printRights(reports []*report) {
+	var told []string
+	for _, r := range reports {
+		if r.RBAC == "" || slices.Contains(told, r.RBAC) {
+			continue
+		}
+		if told == nil {
+			fmt.Fprint(t.out, "\nThe missing rights, for kubectl auth reconcile -f -:\n\n")
+		}
+		told = append(told, r.RBAC)
+		fmt.Fprint(t.out, r.RBAC)
 	}
 }
 
@@ -126,7 +139,11 @@ func printReports(format string, reports []*report) (ok bool) {
 		}
 		t.print(r)
 	}
-	if format != "json" && len(reports) > 1 {
+	if format == "json" {
+		return ok
+	}
+	t.printRights(reports)
+	if len(reports) > 1 {
 		fmt.Printf("\n%d pods, of which %d lack something\n", len(reports), lacks)
 	}
 	return ok

@@ -49,7 +49,7 @@ func (k *podCheck) rights(ctx context.Context) {
 func rbac(namespace, account string, missing []kube.Right) string {
 	name := roleName(account)
 	var b strings.Builder
-	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: %s, namespace: %q}\nrules:\n", name, namespace)
+	fmt.Fprintf(&b, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: %s, namespace: %q}\nrules:\n", name, namespace)
 	for _, r := range missing {
 		fmt.Fprintf(&b, "- {apiGroups: [%q], resources: [%s], verbs: [%s]}\n", r.Group, r.Resource, r.Verb)
 	}

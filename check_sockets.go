@@ -25,6 +25,7 @@ func (k *podCheck) kernel(ctx context.Context) {
 		k.report.lack("sockets", "%v, and so does the hook", err)
 		return
 	case err != nil:
+		k.withoutSockets = true
 		k.report.say("sockets", "cannot be seen")
 		k.report.lack("sockets", "the sockets: %v; the hook sleeps for %s instead", err, k.flags.policy().SleepInstead())
 		return
@@ -35,7 +36,11 @@ func (k *podCheck) kernel(ctx context.Context) {
 	if why := sockets.notNetlink; why != "" {
 		k.report.lack("netlink", "netlink: %s; /proc takes the whole pod's traffic for the ports'", strings.TrimPrefix(why, "netlink: "))
 	}
-	ports := k.flags.policy().Watched(k.view)
+	f := k.forecast()
+	if f.watchesNothing() {
+		return // told of the network: what listens is the node's
+	}
+	ports := f.policy.Watched(f.view)
 	queues, err := source.Queued(ctx, ports)
 	if err != nil {
 		k.report.lack("sockets", "the accept queues: %v", err)
@@ -114,18 +119,24 @@ func (k *podCheck) unseen() {
 	}
 }
 
-// afterwards reports what the hook asks of others.
+// afterwards reports what the hook asks of others, as far as that can be seen from here.
 func (k *podCheck) afterwards() {
-	if d := k.flags.Drain; d != nil {
+	d, command := k.flags.Drain, k.flags.command
+	switch {
+	case d != nil && k.local:
 		k.drain(d)
+	case d != nil:
+		k.report.say("drain", "not looked at: whether the app takes --drain can be checked only in the pod")
 	}
-	if len(k.flags.command) == 0 {
-		return
-	}
-	if path, err := exec.LookPath(k.flags.command[0]); err != nil {
-		k.report.lack("command", "the command afterwards: %v", err)
-	} else {
-		k.report.say("command", "%s", path)
+	switch {
+	case len(command) > 0 && k.local:
+		if path, err := exec.LookPath(command[0]); err != nil {
+			k.report.lack("command", "the command afterwards: %v", err)
+		} else {
+			k.report.say("command", "%s", path)
+		}
+	case len(command) > 0:
+		k.report.say("command", "not looked at: whether %s can be run can be checked only in the pod", command[0])
 	}
 }
 
@@ -163,27 +174,4 @@ func (k *podCheck) story() {
 	default:
 		k.report.say("story", "stderr")
 	}
-}
-
-// plan reports what the hook would do.
-func (k *podCheck) plan() {
-	grace := "unknown, taken for " + wait.DefaultGrace.String()
-	if k.view.PodKnown {
-		grace = k.view.Grace.String()
-	}
-	switch {
-	case k.view.PodKnown && !k.view.Deleting && k.local:
-		k.report.say("now", "the pod is not being deleted: a hook that ran now, as for a restart of its container, would exit after half a second while the pod is in rotation")
-	case k.view.Deleting && k.view.PodKnown:
-		k.report.say("now", "the pod is being deleted")
-	}
-	v, policy, see := k.planned()
-	budget := policy.Budget(v, see)
-	k.report.say("budget", "%s (grace period %s)", budget, grace)
-	if !policy.Fits(v, see) {
-		k.report.lack("time", "time: at least %s of waiting do not fit into the budget of %s: raise terminationGracePeriodSeconds", policy.Least(see), budget)
-		k.report.say("plan", "hold SIGTERM for %s, which is too short to see that nothing arrives for %s", budget, k.flags.Quiet)
-		return
-	}
-	k.report.say("plan", "hold SIGTERM until the pod is out of rotation and nothing has arrived for %s, for %s at most", k.flags.Quiet, budget)
 }

@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"lull/kube"
-	"lull/wait"
 )
 
 // containers reports what the containers do when the pod is told to stop: each gets its SIGTERM as
@@ -74,7 +72,7 @@ func (k *podCheck) withoutLull(c kube.Container) {
 // besideLull reports on a container whose neighbour is held back by lull. If traffic goes through
 // both, the first of them to get SIGTERM loses it.
 func (k *podCheck) besideLull(c kube.Container, holder string) {
-	budget := k.budget()
+	budget := k.forecast().budget()
 	_, other := findLull(c.Hook)
 	var text string
 	switch {
@@ -134,18 +132,4 @@ func (k *podCheck) declared() {
 				p.Number, name, k.view.Declared, k.inThePod())
 		}
 	}
-}
-
-// planned is what the hook will see and go by when the pod is deleted.
-func (k *podCheck) planned() (v wait.View, policy wait.Policy, see wait.Sight) {
-	v, policy = k.view, k.flags.policy()
-	v.Deleting = true
-	policy.InPod = k.inCluster()
-	return v, policy, policy.Sight(v, true)
-}
-
-// budget is how long the hook may take when the pod is deleted.
-func (k *podCheck) budget() time.Duration {
-	v, policy, see := k.planned()
-	return policy.Budget(v, see)
 }

@@ -95,6 +95,11 @@ var mistakes = []struct {
 	}, 0, "replicas: warning: the pod is the only endpoint of Service web: a StatefulSet makes another one only when it has ended"},
 	{"host network", func(c *testCluster) { c.pod().Spec.HostNetwork = true }, 0,
 		"network: warning: hostNetwork: the sockets are the node's"},
+	{"host network, no Service and no port", func(c *testCluster) {
+		c.pod().Spec.HostNetwork, c.app().Ports, c.slices = true, nil, nil
+	}, 1, "lacks: a port to watch: neither Services nor the containers name one, and hostNetwork has the node's beside it, so the hook sleeps for 15s"},
+	{"slices that somebody else writes", func(c *testCluster) { c.slice().Labels[discoveryv1.LabelManagedBy] = "somebody" }, 0,
+		"rotation: warning: Service web: its slices are not the endpoint controller's"},
 	{"no right to read slices", func(c *testCluster) { c.denied["watch endpointslices"], c.denied["create events"] = true, true }, 1,
 		"lacks: the right to watch endpointslices.discovery.k8s.io: they tell when the pod is out of rotation"},
 	{"no right to create events", func(c *testCluster) { c.denied["create events"] = true }, 0,
@@ -117,6 +122,10 @@ var mistakes = []struct {
 		"hook: warning: container app: its hook runs lull by way of sh: flags are read from the container's environment alone"},
 	{"a flag that is wrong", func(c *testCluster) { c.app().Lifecycle.PreStop = execHook("/lull", "--quite=3s") }, 1,
 		"lacks: flags that are right in container app: unknown flag --quite"},
+	{"a command without --", func(c *testCluster) {
+		c.app().Lifecycle.PreStop = execHook("/lull", "--quiet=3s", "nginx", "-s", "quit")
+	}, 1,
+		"lacks: flags that are right in container app: nginx ... is no flag: a command stands behind --: lull -- nginx ..."},
 	{"told not to ask", func(c *testCluster) { c.app().Env = []corev1.EnvVar{{Name: "LULL_ENDPOINTS", Value: "skip"}} }, 1,
 		"lacks: the EndpointSlices: the hook has --endpoints=skip, so it takes at least 10s"},
 	{"switched off", func(c *testCluster) { c.app().Env = []corev1.EnvVar{{Name: "LULL_DISABLED", Value: "1"}} }, 1,
@@ -220,6 +229,40 @@ func TestCheckMayNotAsk(t *testing.T) {
 	_, stderr, code := lull(t, nil, "check", "--kubeconfig", c.serve(t), "deploy/web")
 	if code != 1 || !strings.Contains(stderr, "no permission to get deployments in namespace a: grant it to user jane") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// What keeps somebody from knowing what a pod elsewhere does is told as that, and nothing is made of
+// it: the hook has rights and a network of its own.
+func TestCheckNotKnown(t *testing.T) {
+	t.Parallel()
+	const noPods = "lacks: not known to you: no permission to get pods in namespace a: grant it to user jane (see README: Rights) (nothing is known of the hook)"
+	const noSlices = "lacks: not known to you: no permission to list endpointslices.discovery.k8s.io in namespace a: grant it to user jane (see README: Rights) "
+	for _, tt := range []struct {
+		name   string
+		denied []string
+		want   string
+		known  string // what is told all the same
+	}{
+		{"neither", []string{"get pods", "list endpointslices"}, noPods, "pod: a/web-0"},
+		{"no pods", []string{"get pods"}, noPods, "pod: a/web-0"},
+		{"no slices", []string{"list endpointslices"}, noSlices + "(nothing is known of its rotation)", "hook: container app: /lull"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newTestCluster()
+			c.mayReview = map[string]bool{"get pods": true, "list endpointslices": true}
+			for _, right := range tt.denied {
+				c.denied[right] = true
+			}
+			rows, code := checkRows(t, c)
+			of := func(label string) int {
+				return len(slices.DeleteFunc(slices.Clone(rows), func(row string) bool { return !strings.HasPrefix(row, label+": ") }))
+			}
+			if code != 1 || !slices.Contains(rows, tt.want) || !slices.Contains(rows, tt.known) || of("lacks") != 1 || of("plan")+of("budget") > 0 {
+				t.Errorf("exit code %d, want %q and %q, and no plan\n%s", code, tt.want, tt.known, strings.Join(rows, "\n"))
+			}
+		})
 	}
 }
 

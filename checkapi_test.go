@@ -30,7 +30,9 @@ type testCluster struct {
 	pods     []*corev1.Pod
 	services []*corev1.Service
 	slices   []*discoveryv1.EndpointSlice
-	denied   map[string]bool // "create events": the service account may not
+	denied   map[string]bool // "create events": the service account may not, nor who asks
+
+	mayReview map[string]bool // what the service account may although denied has it
 
 	mu     sync.Mutex
 	events []corev1.Event
@@ -225,7 +227,8 @@ func (c *testCluster) serveReview(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	a := review.Spec.ResourceAttributes
-	allowed := !c.denied[a["verb"]+" "+a["resource"]]
+	right := a["verb"] + " " + a["resource"]
+	allowed := !c.denied[right] || c.mayReview[right]
 	if a["namespace"] != "a" || review.Spec.User != "" && review.Spec.User != "system:serviceaccount:a:web" {
 		allowed = false
 	}

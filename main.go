@@ -39,6 +39,16 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
+// withCommand is what no flag's help tells.
+const withCommand = "lull [flags] [-- COMMAND...] is the hook, which becomes COMMAND at its end: LULL_REASON, LULL_HELD and LULL_LEFT " +
+	"tell it why that was, the seconds held, and those left of the budget."
+
+// Help is called by kong.
+func (cli) Help() string { return withCommand }
+
+// Help is called by kong.
+func (waitCmd) Help() string { return withCommand }
+
 func main() {
 	// A hook's output may have nobody to read it: that must not end it.
 	signal.Ignore(syscall.SIGPIPE)
@@ -63,7 +73,7 @@ func run(start time.Time, args []string) int {
 		k.Bind(start)
 		err = k.Run()
 	case hasTerminal() || !isHook(args):
-		fmt.Fprintf(os.Stderr, "lull: wrong usage: %v\nlull: hint: see lull --help\n", err)
+		tellWrong(flags, err)
 		return exitUsage
 	default:
 		err = runHalfWrong(ctx, start, flags, command)

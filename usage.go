@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,7 +21,7 @@ func runHalfWrong(ctx context.Context, start time.Time, args, command []string) 
 	c.Wait.command = command
 	s := openStory(c.Wait.storyFlags)
 	for _, err := range wrong {
-		s.Log.Error("wrong usage: "+err.Error()+": going on without it; see lull --help", "event", "usage")
+		s.Log.Error("wrong usage: "+err.Error()+": going on without it; see "+helpOf(args), "event", "usage")
 	}
 	e := c.Wait.hold(ctx, start, s)
 	if e.reason = "usage"; e.code < 128 {
@@ -47,6 +48,10 @@ func parseRight(args []string) (c *cli, wrong []error) {
 	var right []string
 	for len(args) > 0 {
 		n, err := parsesFirst(right, args)
+		if err != nil && isStray(args[0]) {
+			wrong = append(wrong, strayError(args))
+			break
+		}
 		if err != nil {
 			wrong = append(wrong, err)
 		} else {
@@ -80,6 +85,45 @@ func parsesFirst(right, args []string) (n int, err error) {
 		return 2, err
 	}
 	return 1, err
+}
+
+// isStray reports whether an argument is neither a flag nor one of lull's commands.
+func isStray(arg string) bool {
+	return (arg == "-" || !strings.HasPrefix(arg, "-")) && arg != "wait" && isHook([]string{arg})
+}
+
+// strayError is about a stray argument and what follows: most likely a command and its arguments,
+// which are not told, since there may be a password among them. Its flags may look like lull's.
+func strayError(args []string) error {
+	name := args[0]
+	if name == "" || !isPlainPath(name) {
+		name = strconv.Quote(name)
+	}
+	if len(args) > 1 {
+		name += " ..."
+	}
+	return fmt.Errorf("%s is no flag: a command stands behind --: lull -- %s", name, name)
+}
+
+// tellWrong tells a person what is wrong, first things first, and where to read on.
+func tellWrong(args []string, err error) {
+	if isHook(args) {
+		if _, wrong := parseRight(args); len(wrong) > 0 {
+			err = wrong[0]
+		}
+	}
+	fmt.Fprintf(os.Stderr, "lull: wrong usage: %v\nlull: hint: see %s\n", err, helpOf(args))
+}
+
+// helpOf is where the flags stand that the arguments are about.
+func helpOf(args []string) string {
+	switch {
+	case len(args) > 0 && isStray(args[0]):
+		return "lull --help"
+	case isHook(args):
+		return "lull wait --help"
+	}
+	return "lull " + args[0] + " --help"
 }
 
 // isHook reports whether the arguments, wrong as they are, mean the hook.

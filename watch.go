@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -25,15 +27,16 @@ const maxArrivals = 4096
 type watchCmd struct {
 	podFlags    `embed:""`
 	socketFlags `embed:""`
-	Format      string `default:"auto" enum:"auto,text,json" env:"LULL_FORMAT" help:"text for a person, json one object a line; auto: text on a terminal, else json."`
-	Debug       bool   `env:"LULL_DEBUG" help:"Tell of each request to the API server, too."`
+
+	What   string `arg:"" optional:"" placeholder:"pod/NAME" help:"Another pod, or deploy/NAME, to be told how it is watched. None: what this runs in."`
+	Format string `default:"auto" enum:"auto,text,json" env:"LULL_FORMAT" help:"text for a person, json one object a line; auto: text on a terminal, else json."`
+	Debug  bool   `env:"LULL_DEBUG" help:"Tell of each request to the API server, too."`
 }
 
 // Run prints until the context ends, which is no failure: it has no other end.
 func (w *watchCmd) Run(ctx context.Context) error {
-	if w.elsewhere() {
-		return fmt.Errorf("the connections of this machine are not the pod's: watch them in the pod (%s -- /lull watch), or beside it "+
-			"(%s -it --image=IMAGE --target=CONTAINER --profile=restricted -- /lull watch)", w.kubectl("exec"), w.kubectl("debug"))
+	if err := w.refusal(); err != nil {
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -66,6 +69,27 @@ func (w *watchCmd) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// refusal is why there is nothing to watch here, nil if there is: the connections of this machine
+// are not those of a pod elsewhere.
+func (w *watchCmd) refusal() error {
+	in, beside := w.podFlags, w.podFlags
+	if kind, name, ok := strings.Cut(w.What, "/"); ok && !slices.Contains([]string{"po", "pod", "pods"}, kind) {
+		in.Pod = w.What // kubectl exec takes one of a Deployment's pods, kubectl debug does not
+	} else if w.What != "" {
+		in.Pod = cmp.Or(name, kind)
+		beside.Pod = in.Pod
+	}
+	how := fmt.Sprintf("in the pod (%s -- /lull watch), or beside it (%s -it --image=IMAGE --target=CONTAINER --profile=restricted -- /lull watch)",
+		in.kubectl("exec"), beside.kubectl("debug"))
+	switch {
+	case in.elsewhere():
+		return errors.New("the connections of this machine are not the pod's: watch them " + how)
+	case isAimless(w.podFlags, w.socketFlags):
+		return errors.New("which connections? those of a pod are watched " + how + ", those of this machine with --port")
+	}
+	return nil
 }
 
 // reader is whoever reads the standard output.

@@ -34,6 +34,9 @@ func (p Program) Man(what string, sections ...Section) string {
 		b.WriteString("\n.br\n")
 	}
 	fmt.Fprintf(&b, "\\fB%s\\fR \\fB\\-\\-version\\fR\n.SH DESCRIPTION\n%s\n", p.Name, roff(p.Help))
+	if p.Detail != "" {
+		fmt.Fprintf(&b, ".PP\n%s\n", roff(p.Detail))
+	}
 	for i, c := range all {
 		fmt.Fprintf(&b, ".SS %s %s\n%s\n", p.Name, c.name, roff(c.help))
 		for _, a := range c.args {
