@@ -16,7 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the README's output of the demo anew")
 
-// What differs from run to run: numbers, with the spaces that align them, and the arrivals that are told.
+// What differs from run to run: numbers, with the spaces that align them, and the arrivals that are
+// told.
 var (
 	numbers  = regexp.MustCompile(` *[0-9]+(\.[0-9]+)?`)
 	arrivals = regexp.MustCompile(`(?m)^.*lull: last arrival .* ago: .*\n`)
