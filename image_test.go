@@ -11,18 +11,24 @@ import (
 // publishes is the line of goreleaser.yaml with the image's name, which stands nowhere else by hand.
 var publishes = regexp.MustCompile(`(?m)^ *- IMAGE=(\S+)$`)
 
-// copies is the README's line with the image's name, and a tag or a digest after it.
+// copiers are the files that show how an app's image gets lull. The first has the name that -update
+// looks for elsewhere.
+var copiers = []string{"README.md", "examples/image/Dockerfile"}
+
+// copies is their line with the image's name, and a tag or a digest after it.
 var copies = regexp.MustCompile(`(?m)^COPY --from=([^\s@]*?)(?::[^\s:@/]+)?(?:@\S+)? /lull /lull$`)
 
 // TestImage checks that README.md and the examples take lull from the image that is published. With
 // -update the new name takes the place of the one that README.md has so far.
 func TestImage(t *testing.T) {
-	published, copied := submatch(t, "goreleaser.yaml", publishes), submatch(t, "README.md", copies)
-	if published == copied {
-		return
+	published, copied := submatch(t, "goreleaser.yaml", publishes), submatch(t, copiers[0], copies)
+	for _, file := range copiers {
+		if named := submatch(t, file, copies); named != published && !*update {
+			t.Errorf("%s names the image %s, goreleaser.yaml %s: go test . -run TestImage -update", file, named, published)
+		}
 	}
-	if !*update {
-		t.Fatalf("README.md and the examples name the image %s, goreleaser.yaml %s: go test . -run TestImage -update", copied, published)
+	if published == copied || !*update {
+		return
 	}
 	for _, file := range append([]string{"README.md"}, texts(t, "examples", "testdata/cluster")...) {
 		text, err := os.ReadFile(file)

@@ -24,6 +24,31 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestReadmeRouters checks that the README's table of late routers is that of the scenarios, but for
+// the routers that are earlier than a sleep takes.
+func TestReadmeRouters(t *testing.T) {
+	const kept = "testdata/cluster/figures/routers.md"
+	text, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, late := 2, regexp.MustCompile(`\| (12|20) s \|`)
+	var table string
+	for row := range strings.Lines(string(text)) {
+		if head > 0 || late.MatchString(row) {
+			table += row
+		}
+		head--
+	}
+	same, err := markdown.Section("README.md", "routers", table, *update)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !same && !*update {
+		t.Errorf("README.md: not the rows of %s: go test . -run TestReadme -update", kept)
+	}
+}
+
 func flagTable(t *testing.T) string {
 	var c cli
 	parser, err := kong.New(&c, kong.Vars{"version": ""})
@@ -61,7 +86,7 @@ func TestPaths(t *testing.T) {
 	if err != nil || len(documents) < 4 {
 		t.Fatalf("documents %v: %v", documents, err)
 	}
-	for _, document := range append(documents, "procnet/README.md", storyReference, "examples/mistakes.md") {
+	for _, document := range append(documents, "procnet/README.md", "wait/README.md", storyReference, "examples/mistakes.md") {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"lull/testdata/markdown"
 	"lull/wait"
 )
 
@@ -86,6 +88,46 @@ func TestStoryReferenceWords(t *testing.T) {
 		if !strings.Contains(string(text), "`"+w.String()+"`") {
 			t.Errorf("%s lacks %q", storyReference, w)
 		}
+	}
+}
+
+// TestStoryInReadme checks that the README's lines of a log are the story's: each is an event with
+// fields that the reference has.
+func TestStoryInReadme(t *testing.T) {
+	t.Parallel()
+	text, err := markdown.Text("README.md", "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference, shown := documentedEvents(t), 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Errorf("%v: %s", err, line)
+			continue
+		}
+		shown++
+		known := reference[fmt.Sprint("hook ", fields["event"])]
+		if known == nil || fields["logger"] != "lull" {
+			t.Errorf("no event of %s: %s", storyReference, line)
+		}
+		for _, common := range []string{"time", "level", "msg", "logger", "event"} {
+			if fields[common] == nil {
+				t.Errorf("no %q: %s", common, line)
+			}
+			delete(fields, common)
+		}
+		for field := range fields {
+			if !known[field] {
+				t.Errorf("%s does not have the field %q: %s", storyReference, field, line)
+			}
+		}
+	}
+	if shown < 5 {
+		t.Errorf("only %d lines", shown)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -233,7 +234,7 @@ func TestSameWay(t *testing.T) {
 func TestOneImage(t *testing.T) {
 	want := object[*corev1.ConfigMap](t, "policy/config.yaml").Data["image"]
 	image := regexp.MustCompile(`[\w./-]+/lull:[\w.-]+`)
-	for _, file := range append(append([]string{}, manifests...), patches...) {
+	for _, file := range slices.Concat(manifests, patches, []string{"image/Dockerfile"}) {
 		for _, got := range image.FindAllString(string(read(t, file)), -1) {
 			if got != want {
 				t.Errorf("%s: image %s, want %s", file, got, want)

@@ -12,7 +12,7 @@ import (
 	"lull/wait"
 )
 
-var update = flag.Bool("update", false, "write the README's table of pods that nobody calls anew")
+var update = flag.Bool("update", false, "write README.md's table of pods that nobody calls anew")
 
 // nobodyCalls are pods that nobody calls, with settings of ordinary clusters, and the hook's
 // defaults.
@@ -76,7 +76,7 @@ func redirected(every ms) load { return load{connFrom(nodeAddr, 0), 220, 60_000,
 func overLoopback(every ms) load { return load{connFrom(loopback, 0), 200, 60_000, every} }
 
 // TestNobodyCalls checks how long the hook holds a pod that nobody calls, wherever in their period
-// its probes are when it begins, and that the README's table says so.
+// its probes are when it begins, and that README.md's table says so.
 func TestNobodyCalls(t *testing.T) {
 	const shift ms = 250
 	text := "| a pod | held | exit code |\n|---|---|---|\n"
@@ -100,12 +100,12 @@ func TestNobodyCalls(t *testing.T) {
 			text += fmt.Sprintf("| %s | %s | %d |\n", tt.pod, held, code)
 		})
 	}
-	same, err := markdown.Section("../README.md", "nobody-calls", text, *update)
+	same, err := markdown.Section("README.md", "nobody-calls", text, *update)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !same && !*update {
-		t.Errorf("README.md: the table of pods that nobody calls is stale: go test ./wait -run TestNobodyCalls -update\n%s", text)
+		t.Errorf("wait/README.md: the table of pods that nobody calls is stale: go test ./wait -run TestNobodyCalls -update\n%s", text)
 	}
 }
 

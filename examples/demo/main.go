@@ -1,10 +1,11 @@
 // Demo shuts one pod of two down under load, four times: without a hook, with
-// sleep 1, with lull, and with lull --drain. It needs nothing but Go: pods,
-// clients, the reverse proxy and a small Kubernetes API are processes and servers
-// on loopback, and the four runs differ in nothing but the hook's command.
+// sleep 1, with lull, and with lull --drain. It needs Linux and the Go that go.mod
+// names, and no cluster: pods, clients, the reverse proxy and a small Kubernetes API
+// are processes and servers on loopback, and the four runs differ in nothing but the
+// hook's command.
 //
-// It exits with 0 if lull lost no request where no hook lost some, with 130 if
-// it was interrupted, else with 1.
+// It exits with 0 if lull lost no request where no hook lost some, with 2 elsewhere
+// than on Linux, with 130 if it was interrupted, else with 1.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,10 @@ const outOfBudget = 3
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == podArg {
 		os.Exit(servePod(os.Args[2:]))
+	}
+	if runtime.GOOS != "linux" {
+		fmt.Fprintln(os.Stderr, "demo: needs Linux: lull cannot see the sockets of "+runtime.GOOS)
+		os.Exit(2)
 	}
 	os.Exit(run())
 }

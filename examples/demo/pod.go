@@ -19,7 +19,8 @@ import (
 
 const (
 	podArg = "pod" // the argument that makes the demo a pod
-	// drainPath is where the app is asked to let its clients go: it closes each connection after the next answer.
+	// drainPath is where the app is asked to let its clients go: it closes each connection after the
+	// next answer.
 	drainPath = "/drain"
 	// work is what a request takes: time enough to be caught in the middle.
 	work = 5 * time.Millisecond

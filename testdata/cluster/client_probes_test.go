@@ -100,9 +100,10 @@ func TestClientBesideProbes(t *testing.T) {
 	})
 }
 
-// checkBesideProbes: a client held the pod for as long as it called, some 12 s, and no probe after it.
-// Where a probe makes two connections, the client's among them hide that: it is learnt anew from two
-// probes after the client. Where a command's time was taken from one of the client's, the next one counts.
+// checkBesideProbes: a client held the pod for as long as it called, some 12 s, and no probe after
+// it. Where a probe makes two connections, the client's among them hide that: it is learnt anew
+// from two probes after the client. Where a command's time was taken from one of the client's, the
+// next one counts.
 func (s *scene) checkBesideProbes(e end, newest time.Time, learnt time.Duration) {
 	s.Helper()
 	s.checkServed(e, newest)

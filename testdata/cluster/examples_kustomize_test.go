@@ -8,8 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestKustomize: what kustomize makes of the examples: lull in the container, whose name the component
-// does not know, the rights in the namespace, and nothing that the API server does not know.
+// TestKustomize: what kustomize makes of the examples: lull in the container, whose name the
+// component does not know, the rights in the namespace, and nothing that the API server does not
+// know.
 func TestKustomize(t *testing.T) {
 	s := &scene{T: t, ns: "shop"}
 	var deployment appsv1.Deployment

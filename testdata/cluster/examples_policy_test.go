@@ -147,8 +147,8 @@ func untouched(p *corev1.Pod) bool {
 	return !installed(p) && len(p.Spec.InitContainers) == 0 && hookWords(p.Spec.Containers[0]) == "none"
 }
 
-// checkLabels: a namespace's label can have sleeps replaced, and without one nothing happens, whatever
-// the pod's says.
+// checkLabels: a namespace's label can have sleeps replaced, and without one nothing happens,
+// whatever the pod's says.
 func (s *scene) checkLabels() {
 	s.Helper()
 	sleeping := pod(container("web", sleeps(5)), container("proxy", runs("sleep", "5")))

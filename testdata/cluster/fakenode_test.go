@@ -89,8 +89,8 @@ func (s *scene) waitPodOn(app, node string) (pod string) {
 	return pod
 }
 
-// pretend says of a fake node's pod what its kubelet would: that it runs at an address, and whether it
-// is ready.
+// pretend says of a fake node's pod what its kubelet would: that it runs at an address, and whether
+// it is ready.
 func (s *scene) pretend(pod, address string, ready corev1.ConditionStatus) {
 	s.Helper()
 	now := metav1.Now()

@@ -43,10 +43,10 @@ type manyRow struct {
 	Sighted                       int // hooks that saw their pod leave rotation
 }
 
-// TestManyHooks deletes 200 pods at once in a namespace of 1,000 slices of 100 endpoints, and counts
-// what their hooks ask of the API server. The pods are a fake node's, with a grace period of 60 s; the
-// hooks run beside the node's daemons, with the pods' service account. "none" is what the deletions
-// cost by themselves.
+// TestManyHooks deletes 200 pods at once in a namespace of 1,000 slices of 100 endpoints, and
+// counts what their hooks ask of the API server. The pods are a fake node's, with a grace period of
+// 60 s; the hooks run beside the node's daemons, with the pods' service account. "none" is what the
+// deletions cost by themselves.
 //
 // Told the Service, each hook finds its slices at once. Else it has to read all of them, 2,000 pages
 // in all, which is more than a few processors do in the time: then it is to go by the sockets, and to
@@ -279,7 +279,8 @@ func (s *scene) apiCost() node.Metrics {
 	return m
 }
 
-// add counts what was asked for between two readings, by everybody: the controllers and the test, too.
+// add counts what was asked for between two readings, by everybody: the controllers and the test,
+// too.
 func (r *manyRow) add(before, after node.Metrics) {
 	since := func(name string, labels ...string) float64 {
 		return after.Sum(name, labels...) - before.Sum(name, labels...)

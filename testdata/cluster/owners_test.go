@@ -43,9 +43,9 @@ func (s *scene) daemonSet(w workload) (pod string) {
 	return pod
 }
 
-// TestNoSuccessor: no other pod is ready here before this one is gone, so kube-proxy goes on sending
-// to it, and no wait can end that. It leaves one window after its removal, and what comes meanwhile is
-// served.
+// TestNoSuccessor: no other pod is ready here before this one is gone, so kube-proxy goes on
+// sending to it, and no wait can end that. It leaves one window after its removal, and what comes
+// meanwhile is served.
 func TestNoSuccessor(t *testing.T) {
 	t.Parallel()
 	t.Run("StatefulSet of one", func(t *testing.T) {

@@ -38,10 +38,10 @@ func (s *scene) checkUndeleted(e end) {
 	}
 }
 
-// TestHungApp: the app has deadlocked. It accepts nothing, so readiness fails and takes the pod out of
-// rotation, and then liveness has the container restarted. The kubelet's readiness probes go on and
-// fill the accept queue, which never drains: waiting for that only delays the cure. The restart's
-// grace period is the probe's own where it has one.
+// TestHungApp: the app has deadlocked. It accepts nothing, so readiness fails and takes the pod out
+// of rotation, and then liveness has the container restarted. The kubelet's readiness probes go on
+// and fill the accept queue, which never drains: waiting for that only delays the cure. The
+// restart's grace period is the probe's own where it has one.
 func TestHungApp(t *testing.T) {
 	t.Parallel()
 	for name, grace := range map[string]*int64{"the pod's grace period": nil, "the probe's own": new(int64(8))} {

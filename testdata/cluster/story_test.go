@@ -248,15 +248,16 @@ const (
 	prompt = 1500 * time.Millisecond
 )
 
-// checkWindow is check for a pod that has one window to wait: it is out with code 0 when that is over.
+// checkWindow is check for a pod that has one window to wait: it is out with code 0 when that is
+// over.
 func (s *scene) checkWindow(e end) {
 	s.Helper()
 	s.checkPrompt(e, window)
 }
 
 // checkPrompt is check for a pod that nobody calls and that may leave after least: it does so soon.
-// Where the machine stood still a probe may come late and pass for a client, as it should: that is one
-// window more.
+// Where the machine stood still a probe may come late and pass for a client, as it should: that is
+// one window more.
 func (s *scene) checkPrompt(e end, least time.Duration) {
 	s.Helper()
 	most := least + prompt

@@ -48,15 +48,16 @@ func examples() []app {
 		},
 		{name: "Python's http.server", file: "python/server.py", needs: []string{python}, start: pythonExample, ways: lasting},
 		{name: "uvicorn", file: "python/asgi.py", needs: []string{"uvicorn"}, version: []string{"uvicorn", "--version"}, start: uvicornExample, ways: lasting},
+		{
+			name: "Tomcat, `maxKeepAliveRequests` set to 1 by its MBean or code", file: "tomcat/Server.java",
+			needs: []string{"java", "javac", tomcatJar}, version: []string{"readlink", tomcatJar},
+			start: tomcat, ways: []way{{"POST", post("/"), softLasting}},
+		},
 	}
 }
 
 func daemons() []app {
 	return []app{
-		{
-			name: "Tomcat, `maxKeepAliveRequests` set to 1 by its MBean or code", needs: []string{"java", "javac", tomcatJar}, version: []string{"readlink", tomcatJar},
-			start: tomcat, ways: []way{{"POST", post("/"), softLasting}},
-		},
 		{
 			name: "HAProxy, `option idle-close-on-response`", needs: []string{"haproxy"}, version: []string{"haproxy", "-v"},
 			start: haproxy("option idle-close-on-response"), ways: []way{{"USR2", usr2, softOnce}},

@@ -80,7 +80,7 @@ func tomcat(t *testing.T, p place) *process {
 		t.Fatal(err)
 	}
 	classpath := strings.Join(append(jars, p.dir), ":")
-	compiled(t, p, "tomcat/Server.java", classpath)
+	compiled(t, p, example(t, "tomcat/Server.java"), classpath)
 	return start(t, p, []string{"java", "-cp", classpath, "Server", p.dir})
 }
 

@@ -13,7 +13,8 @@
 //
 //	app probe ADDRESS
 //
-// is a probe of type exec instead: it connects, asks for /ready and exits with 0 if the answer is 200.
+// is a probe of type exec instead: it connects, asks for /ready and exits with 0 if the answer is
+// 200.
 package main
 
 import (

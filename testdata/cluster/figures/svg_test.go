@@ -4,6 +4,9 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +43,30 @@ func TestSVGWithoutFigures(t *testing.T) {
 		if text := SVG("t", "n", bars); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 			t.Errorf("%v: %s", bars, text)
 		}
+	}
+}
+
+// TestKept checks that the picture of late routers is that of the kept table.
+func TestKept(t *testing.T) {
+	picture, err := os.ReadFile("routers.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("routers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := regexp.MustCompile(`>([0-9]+ s) late: ([^<]+)</text>(?s:.*?)">([0-9]+)</text>(?s:.*?) s, max ([0-9.]+)</text>`)
+	var drawn, kept []string
+	for _, bar := range hook.FindAllStringSubmatch(string(picture), -1) {
+		drawn = append(drawn, strings.Join(bar[1:], ", "))
+	}
+	row := regexp.MustCompile(`(?m)^\| nginx \| ([0-9]+ s) \| ([^|]+) \| [0-9]+ \| ([0-9]+) \| ([0-9.]+) s \|$`)
+	for _, cells := range row.FindAllStringSubmatch(string(table), -1) {
+		kept = append(kept, strings.Join(cells[1:], ", "))
+	}
+	if len(kept) < 4 || !slices.Equal(drawn, kept) {
+		t.Errorf("routers.svg has\n%s\nrouters.md has\n%s", strings.Join(drawn, "\n"), strings.Join(kept, "\n"))
 	}
 }
 

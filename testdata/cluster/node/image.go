@@ -16,7 +16,7 @@ import (
 // Images of the cluster; imagePullPolicy must be Never, as no registry has them.
 const (
 	pauseImage = "lull.test/pause:1"
-	AppImage   = "lull.test/app:1"  // /app, with /lull copied in as examples/Dockerfile does
+	AppImage   = "lull.test/app:1"  // /app, with /lull copied in as examples/image/Dockerfile does
 	LullImage  = "lull.test/lull:1" // the published image: buildLullImage
 	LoadImage  = "lull.test/load:1" // /load
 )

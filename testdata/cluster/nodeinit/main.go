@@ -24,8 +24,8 @@ import (
 var overlaid = map[string]string{"/run": "run", "/var/lib": "var-lib", "/var/log": "var-log"}
 
 // sysctls are what the kubelet wants and would set for the whole machine
-// (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables; k8s.io/component-helpers, node/util/sysctl). It is shown
-// files that hold what it wants.
+// (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables; k8s.io/component-helpers,
+// node/util/sysctl). It is shown files that hold what it wants.
 var sysctls = map[string]string{
 	"vm/overcommit_memory":      "1",
 	"vm/panic_on_oom":           "0",

@@ -1,6 +1,11 @@
-// An embedded Tomcat as an app has it. POST /drain on its loopback port sets maxKeepAliveRequests to
-// 1, as the Connector's MBean can at run time, and SIGTERM ends it as Spring Boot's graceful
-// shutdown does: it stops listening, waits for what is under way, then stops.
+// An embedded Tomcat as an app has it. A POST to its loopback port, ADMIN_PORT, sets
+// maxKeepAliveRequests to 1, as the Connector's MBean can at run time: each answer says "Connection:
+// close" from then on, and Tomcat goes on listening. The hook, with ADMIN_PORT=8081:
+//
+//   command: [/lull, "--drain=http://127.0.0.1:8081/"]
+//
+// SIGTERM ends it as Spring Boot's graceful shutdown does: it stops listening, waits for what is
+// under way, then stops.
 
 import jakarta.servlet.http.HttpServlet;
 import jakarta.servlet.http.HttpServletRequest;
