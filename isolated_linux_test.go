@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
 
 	"lull/testdata/crowd"
@@ -82,41 +81,4 @@ func runIsolated[Out any](ctx context.Context, name string, in any) (out Out, er
 		err = fmt.Errorf("%s %s: %w: %s", name, arg, err, stderr.String())
 	}
 	return out, err
-}
-
-// stalls records when this machine stood still: a late exit may be due to that.
-type stalls struct {
-	mu   sync.Mutex
-	list [][2]time.Time
-}
-
-// watch records each short sleep that takes much too long. It never returns.
-func (s *stalls) watch() {
-	for {
-		s.nap()
-	}
-}
-
-// nap sleeps for a moment, and records whether it took much too long.
-func (s *stalls) nap() {
-	const nap, late = 5 * time.Millisecond, 15 * time.Millisecond
-	from := time.Now()
-	time.Sleep(nap)
-	if to := time.Now(); to.Sub(from) > nap+late {
-		s.mu.Lock()
-		s.list = append(s.list, [2]time.Time{from.Add(nap), to})
-		s.mu.Unlock()
-	}
-}
-
-// since returns for how long the machine has stood still since t.
-func (s *stalls) since(t time.Time) (sum time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, x := range s.list {
-		if x[1].After(t) {
-			sum += x[1].Sub(x[0])
-		}
-	}
-	return sum
 }

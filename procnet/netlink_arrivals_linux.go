@@ -182,7 +182,7 @@ func (s *netlinkSource) yieldVanished(watched *portSet, yield func(Arrival)) {
 func (s *netlinkSource) yieldDropped(ports *portSet, yield func(Arrival)) {
 	for port, n := range s.listeners.dropped {
 		if port == 0 || ports.has(port) {
-			yield(Arrival{At: s.base.Add(s.now()), Kind: Dropped, Port: port, Count: int(n)})
+			yield(Arrival{At: s.base.Add(s.now()), Kind: Dropped, Port: port, Count: clamp(n)})
 		}
 	}
 	clear(s.listeners.dropped)

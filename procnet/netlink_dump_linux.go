@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -23,24 +24,37 @@ const (
 // dumper asks the kernel for dumps of sockets. Every row passes through one buffer
 // and one struct, so a dump allocates the same however many rows it has.
 type dumper struct {
-	file   *os.File // nil: the next dump opens a new socket
-	portID uint32   // the kernel's address of that socket
+	open   func() (netlinkFile, uint32, error) // openNetlinkFile, if no test has another kernel
+	file   netlinkFile                         // nil: the next dump opens a new socket
+	portID uint32                              // the kernel's address of that socket
 	seq    uint32
 	buf    []byte
 	row    row
 	dumps  int // for tests: how many dumps of connections were made
 }
 
+// netlinkFile is what a dumper needs of an *os.File.
+type netlinkFile interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+}
+
 func openDumper() (*dumper, error) {
-	d := &dumper{buf: make([]byte, dumpBuffer)}
+	d := &dumper{open: openNetlinkFile, buf: make([]byte, dumpBuffer)}
 	return d, d.dial()
 }
 
-// dial opens the socket. It is nonblocking, so that os.File gives it deadlines.
-func (d *dumper) dial() error {
+func (d *dumper) dial() (err error) {
+	d.file, d.portID, err = d.open()
+	return err
+}
+
+// openNetlinkFile opens a socket, and returns the kernel's address of it, too. The socket is
+// nonblocking, so that os.File gives it deadlines.
+func openNetlinkFile() (file netlinkFile, portID uint32, err error) {
 	fd, err := netlinkSocket()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	err = connectKernel(fd)
 	var local unix.Sockaddr
@@ -54,10 +68,9 @@ func (d *dumper) dial() error {
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return fmt.Errorf("netlink: %w", err)
+		return nil, 0, fmt.Errorf("netlink: %w", err)
 	}
-	d.file, d.portID = os.NewFile(uintptr(fd), "netlink"), address.Pid
-	return nil
+	return os.NewFile(uintptr(fd), "netlink"), address.Pid, nil
 }
 
 func netlinkSocket() (fd int, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -147,7 +148,7 @@ func TestReaderSleeps(t *testing.T) {
 func TestOnlyTheKernelIsHeard(t *testing.T) {
 	s := openedNetlink(t)
 	sockets := map[string]int{"subscriber": s.ends.fd}
-	raw, err := s.dumper.file.SyscallConn()
+	raw, err := s.dumper.file.(*os.File).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,12 +16,12 @@ type listeners struct {
 	ports   listening
 	sockets map[uint64]listener // by cookie
 	queues  map[uint16]Queue    // of the last dump
-	dropped map[uint16]uint32   // by port, not yet reported; port 0: unknown
+	dropped map[uint16]uint64   // by port, not yet reported; port 0: unknown
 
 	counters *counters         // nil: there are none
 	drops    uint64            // ListenDrops, as read before the last dump
 	round    bool              // flips with each dump
-	grown    map[uint16]uint32 // drops that the dump under way shows, by port
+	grown    map[uint16]uint64 // drops that the dump under way shows, by port
 }
 
 // listener is one listening socket.
@@ -33,7 +33,7 @@ type listener struct {
 func newListeners(c *counters) *listeners {
 	return &listeners{
 		sockets: make(map[uint64]listener), queues: make(map[uint16]Queue),
-		dropped: make(map[uint16]uint32), grown: make(map[uint16]uint32), counters: c,
+		dropped: make(map[uint16]uint64), grown: make(map[uint16]uint64), counters: c,
 	}
 }
 
@@ -73,7 +73,7 @@ func (l *listeners) compare(silent, incomplete bool) {
 		l.dropped[port] += n
 	}
 	if silent && after > l.drops {
-		l.dropped[0] += uint32(min(after-l.drops, 1<<31))
+		l.dropped[0] += min(after-l.drops, 1<<31)
 	}
 }
 
@@ -84,7 +84,7 @@ func (l *listeners) add(r *row) {
 	l.queues[r.sport] = Queue{Port: r.sport, Len: q.Len + r.rqueue, Backlog: q.Backlog + r.wqueue}
 	// A socket that the last dump did not show began with 0.
 	if before := l.sockets[r.cookie]; r.drops != before.drops {
-		l.grown[r.sport] += r.drops - before.drops
+		l.grown[r.sport] += uint64(r.drops - before.drops)
 	}
 	l.sockets[r.cookie] = listener{r.drops, l.round}
 }

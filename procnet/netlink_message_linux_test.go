@@ -247,3 +247,17 @@ func TestRequestLayout(t *testing.T) {
 		t.Errorf("with a filter %x", b)
 	}
 }
+
+// What two sockets of a port have counted is never nothing, whatever they count.
+func TestDropsDoNotCancelOut(t *testing.T) {
+	s := &netlinkSource{listeners: newListeners(nil)}
+	for cookie, drops := range []uint32{5, 1<<32 - 5} {
+		s.listeners.add(&row{sport: 80, cookie: uint64(cookie), drops: drops})
+	}
+	s.listeners.compare(false, false)
+	s.yieldDropped(portsOf([]uint16{80}), func(a Arrival) {
+		if a.Count != 1<<31-1 {
+			t.Errorf("%+v", a)
+		}
+	})
+}

@@ -43,6 +43,8 @@ type subscriber struct {
 
 	filtered []uint16 // the ports that the kernel's filter lets through; none: all
 
+	read func(fd int, b []byte) (int, error) // unix.Read, if no test has another kernel
+
 	pumping   sync.Mutex // guards what follows, and the order of reading
 	fd        int        // -1 once closed
 	buf       []byte
@@ -67,7 +69,7 @@ func subscribe(receiveBuffer int, base time.Time) (*subscriber, error) {
 		_, _ = unix.Close(fd), unix.Close(end)
 		return nil, fmt.Errorf("netlink destroy groups: %w", err)
 	}
-	s := &subscriber{fd: fd, end: end, base: base, done: make(chan struct{}), buf: make([]byte, dumpBuffer)}
+	s := &subscriber{fd: fd, end: end, base: base, done: make(chan struct{}), read: unix.Read, buf: make([]byte, dumpBuffer)}
 	go s.run()
 	return s, nil
 }
@@ -177,7 +179,7 @@ func (s *subscriber) pump() (empty bool, err error) {
 	defer s.pumping.Unlock()
 	s.pumps++
 	for range maxPump {
-		n, err := unix.Read(s.fd, s.buf)
+		n, err := s.read(s.fd, s.buf)
 		now := time.Since(s.base)
 		switch {
 		case err == nil:

@@ -3,7 +3,6 @@ package procnet
 import (
 	"bufio"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -11,12 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/prometheus/procfs"
 )
 
-// maxRoutes limits how many lines of a routing table are read.
-const maxRoutes = 100_000
+const (
+	maxRoutes   = 100_000 // limits how many lines of a routing table are read
+	maxGateways = 64      // limits how many gateways are taken from it
+)
 
 // Flags of a route, linux/route.h.
 const (
@@ -27,71 +26,67 @@ const (
 // Gateways returns the default gateways of the network namespace, IPv4 first.
 // With a bridge CNI that is the node as the pod sees it, and where the kubelet's
 // probes come from. What cannot be read is left out: nothing depends on it.
-func Gateways(procRoot string) []netip.Addr {
-	gateways := gateways4(procRoot)
-	f, err := os.Open(filepath.Join(procRoot, "net", "ipv6_route"))
-	if err != nil {
-		return gateways
-	}
-	defer f.Close()
-	six, _ := parseRoute6(f)
-	return append(gateways, six...)
-}
-
-func gateways4(procRoot string) []netip.Addr {
-	fs, err := procfs.NewFS(procRoot)
-	if err != nil {
-		return nil
-	}
-	routes, err := fs.NetRoute()
-	if err != nil {
-		return nil
-	}
-	var gateways []netip.Addr
-	for _, r := range routes {
-		const wanted = routeUp | routeGateway
-		if r.Destination != 0 || r.Mask != 0 || r.Flags&wanted != wanted {
-			continue
-		}
-		// The kernel prints the address, which is in network order, as a number.
-		var b [4]byte
-		native.PutUint32(b[:], r.Gateway)
-		gateways = appendNew(gateways, netip.AddrFrom4(b))
-	}
-	return gateways
-}
-
-// parseRoute6 returns the default gateways in a table as ipv6_route_native_seq_show prints it
-// (net/ipv6/ip6_fib.c): destination, prefix length, source, prefix length, next hop, metric,
-// reference count, use and flags in hexadecimal, and the device's name.
-func parseRoute6(r io.Reader) ([]netip.Addr, error) {
-	var gateways []netip.Addr
-	lines := bufio.NewScanner(r)
-	for n := 1; n <= maxRoutes && lines.Scan(); n++ {
-		f := strings.Fields(lines.Text())
-		if len(f) < 10 {
-			return gateways, fmt.Errorf("ipv6_route: line %d has %d fields, want 10", n, len(f))
-		}
-		flags, err := strconv.ParseUint(f[8], 16, 32)
+func Gateways(procRoot string) (list []netip.Addr) {
+	for _, table := range []struct {
+		name    string
+		gateway func(fields []string) (netip.Addr, bool)
+	}{{"route", route4}, {"ipv6_route", route6}} {
+		f, err := os.Open(filepath.Join(procRoot, "net", table.name))
 		if err != nil {
-			return gateways, fmt.Errorf("ipv6_route: line %d: flags %s", n, quote([]byte(f[8])))
-		}
-		const wanted = routeUp | routeGateway
-		if strings.Trim(f[0], "0") != "" || f[1] != "00" || flags&wanted != wanted {
 			continue
 		}
-		b, err := hex.DecodeString(f[4])
-		if err != nil || len(b) != 16 {
-			return gateways, fmt.Errorf("ipv6_route: line %d: next hop %s", n, quote([]byte(f[4])))
-		}
-		gateways = appendNew(gateways, netip.AddrFrom16([16]byte(b)))
+		list = append(list, gatewaysIn(f, table.gateway)...)
+		f.Close()
 	}
-	return gateways, lines.Err()
+	return list
 }
 
-func appendNew(list []netip.Addr, a netip.Addr) []netip.Addr {
-	if a.IsUnspecified() || slices.Contains(list, a) {
-		return list
+// gatewaysIn returns the default gateways in a table, of which gateway reads a line. One line that
+// cannot be read says nothing about the others.
+func gatewaysIn(r io.Reader, gateway func(fields []string) (netip.Addr, bool)) (list []netip.Addr) {
+	lines := bufio.NewScanner(r)
+	for n := 0; n < maxRoutes && len(list) < maxGateways && lines.Scan(); n++ {
+		a, ok := gateway(strings.Fields(lines.Text()))
+		if ok && !a.IsUnspecified() && !slices.Contains(list, a) {
+			list = append(list, a)
+		}
 	}
-	return append(list, a)
+	return list
+}
+
+// route4 reads a line as fib_route_seq_show prints it (net/ipv4/fib_trie.c): the device's name,
+// destination and gateway in hexadecimal, the flags likewise, reference count, use and metric in
+// decimal, the mask in hexadecimal, and more. The metric is printed as if it had a sign. The first
+// line has the columns' names.
+func route4(f []string) (gateway netip.Addr, ok bool) {
+	if len(f) < 8 || !isDefault(f[1], f[7], f[3]) {
+		return gateway, false
+	}
+	n, err := strconv.ParseUint(f[2], 16, 32)
+	// The kernel prints the address, which is in network order, as a number.
+	var b [4]byte
+	native.PutUint32(b[:], uint32(n))
+	return netip.AddrFrom4(b), err == nil
+}
+
+// route6 reads a line as ipv6_route_native_seq_show prints it (net/ipv6/ip6_fib.c): destination,
+// prefix length, source, prefix length, next hop, metric, reference count, use and flags in
+// hexadecimal, and the device's name.
+func route6(f []string) (gateway netip.Addr, ok bool) {
+	if len(f) < 10 || !isDefault(f[0], f[1], f[8]) {
+		return gateway, false
+	}
+	b, err := hex.DecodeString(f[4])
+	if err != nil || len(b) != 16 {
+		return gateway, false
+	}
+	return netip.AddrFrom16([16]byte(b)), true
+}
+
+// isDefault reports whether a route to such a destination, with a mask or a prefix length, is a
+// default route that is up and leads to a gateway.
+func isDefault(dest, mask, flags string) bool {
+	const wanted = routeUp | routeGateway
+	n, err := strconv.ParseUint(flags, 16, 32)
+	return err == nil && n&wanted == wanted && strings.Trim(dest+mask, "0") == ""
 }

@@ -37,6 +37,7 @@ type exit struct {
 	Code    int
 	Reason  string
 	Err     string // of the app and its clients: what was to happen did not
+	NotRun  string // why it was left out
 }
 
 // suite is what a test program did.
@@ -115,6 +116,9 @@ func (r report) text() string {
 		s += fmt.Sprintf(", trials %+v", *r.Trials)
 	}
 	for _, x := range r.Exits {
+		if x.NotRun != "" {
+			continue
+		}
 		s += fmt.Sprintf("; %s %s %d ms code %d", x.Traffic, x.Source, x.AfterMS, x.Code)
 		if x.Early {
 			s += " EARLY"

@@ -39,15 +39,18 @@ func (r report) exits() string {
 	var row strings.Builder
 	early := 0
 	for _, kind := range traffics {
-		cell := " - |"
+		cell := " not run: it was not reported |"
 		for _, x := range r.Exits {
 			if x.Traffic != kind.name {
 				continue
 			}
 			cell = fmt.Sprintf(" %d |", x.AfterMS)
-			if x.Err != "" {
+			switch {
+			case x.NotRun != "":
+				cell = " not run: " + x.NotRun + " |"
+			case x.Err != "":
 				cell = " not tried: " + x.Err + " |"
-			} else if x.Code != 0 {
+			case x.Code != 0:
 				cell = fmt.Sprintf(" %d, code %d |", x.AfterMS, x.Code)
 			}
 			if x.Early {
