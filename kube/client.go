@@ -56,6 +56,9 @@ func newClient(cfg *rest.Config, namespace string, log *slog.Logger, asks func()
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 
+	if err := canBeRead(cfg.BearerTokenFile, cfg.CAFile, cfg.CertFile, cfg.KeyFile); err != nil {
+		return nil, fmt.Errorf("api server's credentials: %w", err)
+	}
 	life, end := context.WithCancel(context.Background())
 	c := &client{namespace: namespace, hold: &hold{}, close: end}
 	transport, err := newTransport(life, cfg)

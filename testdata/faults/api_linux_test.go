@@ -128,12 +128,12 @@ var apiFaults = group{"api", []fault{
 	refused("no token in the pod", func(t *testing.T, w *world) {
 		w.must(t, func() error { return os.RemoveAll("/var/run/secrets") })
 	}, "token"),
+	refused("the token is a FIFO that nobody writes to", fifo("token"), "token is no regular file"),
+	refused("the authority's certificate is such a FIFO", fifo("ca.crt"), "ca.crt is no regular file"),
+	harmless("the namespace file is such a FIFO", "takes the namespace from POD_NAMESPACE: no difference", fifo("namespace")),
 	{
-		name: "the token is a FIFO that nobody writes to", does: "hangs, and the kernel kills it 1 s after the budget's end", code: killed, args: []string{"--timeout", "4s"},
-		stays: -1, least: 4 * time.Second, most: 5 * time.Second, before: func(t *testing.T, w *world) {
-			token := "/var/run/" + credentials + "/token"
-			w.must(t, func() error { return errors.Join(os.Remove(token), unix.Mkfifo(token, 0o600)) })
-		},
+		name: "lull check, and the token is such a FIFO", does: "tells it as what is lacking", code: 1, args: []string{"check"}, flags: true, deaf: true,
+		stays: -1, most: 5 * time.Second, before: fifo("token"), says: []string{"token is no regular file"},
 	},
 	withEnv(refused("a POD_UID that is none", nil, "POD_UID"), "POD_UID=no uid"),
 	withEnv(refused("a POD_NAMESPACE that is none", nil, "POD_NAMESPACE"), "POD_NAMESPACE=../kube-system"),
@@ -205,6 +205,14 @@ var apiFaults = group{"api", []fault{
 }}
 
 func TestAPI(t *testing.T) { apiFaults.test(t) }
+
+// fifo puts a FIFO where the kubelet mounts a file.
+func fifo(name string) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		path := "/var/run/" + credentials + "/" + name
+		w.must(t, func() error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) })
+	}
+}
 
 // accept accepts connections and leaves them alone.
 func accept(l net.Listener) {
