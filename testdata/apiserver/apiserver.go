@@ -59,9 +59,10 @@ type Server struct {
 	Slow        map[string]time.Duration                      // "list pods": before its answers
 	GoneEvent   bool                                          // 410 as an event rather than a status
 	HalfEvent   bool                                          // a watch ends in the middle of an event
-	Flood       bool                                          // watches send their newest object 10,000 times a second
+	Flood       int                                           // watches send 10,000 events a second, of so many slices
 	ExpireNext  int                                           // so many continue tokens have expired
 	Endless     bool                                          // a list has always one more page
+	EndlessOf   string                                        // so has one by this label selector, and they are full
 	RetryAfter  string                                        // header of every refusal
 	Hang        bool                                          // no answer to get
 	Plain       bool                                          // refusals are a page, as a proxy's, not a Status
@@ -360,7 +361,8 @@ func (s *Server) serveList(w http.ResponseWriter, r *http.Request, resource stri
 		items = items[:limit]
 		at.Continue = strconv.Itoa(from + limit)
 	}
-	if s.Endless {
+	endless := s.EndlessOf != "" && query.Get("labelSelector") == s.EndlessOf
+	if s.Endless || endless {
 		at.Continue = strconv.Itoa(from + 1)
 	}
 	s.mu.Unlock()
@@ -379,6 +381,9 @@ func (s *Server) serveList(w http.ResponseWriter, r *http.Request, resource stri
 	list := &discoveryv1.EndpointSliceList{ListMeta: at}
 	for _, o := range items {
 		list.Items = append(list.Items, *o.(*discoveryv1.EndpointSlice))
+	}
+	if endless {
+		list.Items = full(from, limit)
 	}
 	s.answer(w, r, http.StatusOK, list)
 }

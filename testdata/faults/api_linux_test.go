@@ -71,6 +71,18 @@ func disturbed(name, does string, during func(*testing.T, *world)) fault {
 	return f
 }
 
+// byWeb selects the slices of the Service.
+const byWeb = "kubernetes.io/service-name in (web)"
+
+// unending are those after which the slices are read again and again, and never are all known.
+func unending(name, does string, how func(*apiserver.Server)) fault {
+	return fault{
+		name: name, does: does + ", and begins again; goes by the sockets when no more than a window fits into the budget", why: "quiet",
+		calls: calls, stays: leaves, least: budget - quiet - time.Second, memory: 40,
+		before: func(_ *testing.T, w *world) { w.control.Do(func() { how(w.control.Server) }) },
+	}
+}
+
 func saying(f fault, text string) fault {
 	f.says = append(f.says, text)
 	return f
@@ -156,18 +168,17 @@ var apiFaults = group{"api", []fault{
 	silent("protobuf that is none", answering(page(200, protobuf, "k8s\x00\x0a\xff\xff\xff\xff\x0f garbage"))),
 	silent("half an object", answering(half)),
 	{
-		name: "an answer that never ends", does: "reads 4 MiB of an object and 16 MiB of a list at most; then as above", why: "quiet", calls: calls, stays: leaves,
-		least: patience, most: patience + quiet, before: answering(endless), says: []string{"larger than"}, memory: 128,
+		name: "an answer that never ends", does: "reads 2 MiB of it, and the same of a page with fewer objects; then as above", why: "quiet", calls: calls, stays: leaves,
+		least: patience, most: patience + quiet, before: answering(endless), says: []string{"larger than"}, memory: 40,
 	},
+	unending("a list that never ends, where Services are looked for", "gives it up after 400 pages", func(s *apiserver.Server) { s.Endless = true }),
+	unending("a list that never ends, of the Service's slices, in full pages", "gives it up once that takes 4 MiB", func(s *apiserver.Server) { s.EndlessOf = byWeb }),
 	{
-		name: "a list that never ends", does: "gives it up after 400 pages, and begins again; goes by the sockets when no more than a window fits into the budget", why: "quiet",
-		calls: calls, stays: leaves, least: budget - quiet - time.Second, before: func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Endless = true }) },
+		name: "a watch that sends nothing for ever", does: "doubts it after 3 s in rotation, and lists anew", why: "quiet", calls: calls, stays: -1,
+		least: 2700*time.Millisecond + quiet, most: 4*time.Second + quiet, before: answering(mute), during: leaveUnheard,
 	},
-	{
-		name: "a watch that sends nothing for ever", does: "doubts it after 3 s in rotation, and lists anew", why: "quiet", calls: calls, stays: leaves,
-		least: 2700*time.Millisecond + quiet, most: 4*time.Second + quiet, before: answering(mute),
-	},
-	harmless("a watch that sends 10,000 events a second", noDamage, func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = true }) }),
+	harmless("a watch that sends 10,000 slices a second, each another", "begins anew with a list once they take 4 MiB", func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = 1 << 30 }) }),
+	harmless("a watch that sends 10,000 events a second, of 4,000 slices", noDamage, func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = 4000 }) }),
 	disturbed("a watch that is cut every 200 ms", noDamage, cut),
 	disturbed("a watch that ends in the middle of an event", asksAnyway, cutInHalf),
 	{
@@ -294,6 +305,16 @@ func mute(w http.ResponseWriter, r *http.Request) bool {
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
 	return true
+}
+
+// leaveUnheard has the pod leave rotation once a watch is open.
+func leaveUnheard(_ *testing.T, w *world) {
+	for w.control.Asked("watch", "endpointslices") == 0 {
+		if !w.within(10 * time.Millisecond) {
+			return
+		}
+	}
+	w.leave()
 }
 
 // undeleted: the pod's deletion is not to be seen yet.
