@@ -66,7 +66,7 @@ func (s *Server) next(r *http.Request, resource string, from *int, epoch int) (c
 			return change{}, false
 		}
 		for _, c := range s.history {
-			if c.version <= *from || c.resource != resource {
+			if c.version <= *from || c.version > s.at(resource) || c.resource != resource {
 				continue
 			}
 			*from = c.version

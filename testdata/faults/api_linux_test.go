@@ -156,7 +156,20 @@ var apiFaults = group{"api", []fault{
 	saying(harmless("403 to get pods", "takes 30 s for the grace period", denying(403, "get pods")), "no permission to get pods"),
 	refused("403 to list EndpointSlices", denying(403, "list endpointslices"), "no permission to list endpointslices"),
 	harmless("403 to watch EndpointSlices", "lists them again and again", denying(403, "watch endpointslices")),
-	harmless("403 to get Services and list pods", "no difference here: nobody is awaited", denying(403, "get services", "list pods")),
+	withEnv(harmless("POD_NAME is another's", "searches for the pod by its UID: no difference", nil), "POD_NAME=another"),
+	withEnv(saying(harmless("POD_NAME is another's, and 403 to list pods", "goes by the slices, which name the UID, and takes 30 s for the grace period",
+		denying(403, "list pods")), "without permission to list pods"), "POD_NAME=another"),
+	{
+		name: "a Service that keeps to the node, and nobody else there", does: "serves for the window, and does not wait for clients to stop", why: "alone", calls: 2 * budget,
+		stays: heard, least: heard + quiet, most: heard + quiet + graceful, deaf: true, before: func(_ *testing.T, w *world) { w.control.stay() },
+	},
+	{
+		name: "the same, and 403 to get Services", does: "counts the other nodes' endpoints, waits for clients to stop, and says which right is missing", code: 3, why: "budget",
+		calls: 2 * budget, stays: heard, least: budget - 2*time.Second, says: []string{"grant get on services"}, before: func(t *testing.T, w *world) {
+			w.control.stay()
+			denying(403, "get services")(t, w)
+		},
+	},
 	refused("403 to everything", denying(403, everything...), "no permission"),
 	refused("404: the API server does not know EndpointSlices", denying(404, "list endpointslices"), "does not know it"),
 	silent("410 to every list and watch", denying(410, "list endpointslices", "watch endpointslices")),
@@ -181,10 +194,7 @@ var apiFaults = group{"api", []fault{
 	harmless("a watch that sends 10,000 events a second, of 4,000 slices", noDamage, func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = 4000 }) }),
 	disturbed("a watch that is cut every 200 ms", noDamage, cut),
 	disturbed("a watch that ends in the middle of an event", asksAnyway, cutInHalf),
-	{
-		name: "stale reads: for 1.5 s the slices are those before the deletion", does: "stays until it is told otherwise, then the window", why: "quiet",
-		calls: calls, stays: 1500 * time.Millisecond, least: 1500*time.Millisecond + quiet, most: 3*time.Second + quiet, before: undeleted, during: deletedLater,
-	},
+	staleSlices, staleAll,
 	{
 		name: "the pod is deleted by force, and another has its name", does: "ends: the kubelet sends SIGTERM within a second, and the other one's rotation is not its own",
 		code: 3, why: "budget", calls: calls, stays: -1, least: leaves, most: leaves + 2*quiet, during: recreate,
@@ -315,15 +325,6 @@ func leaveUnheard(_ *testing.T, w *world) {
 		}
 	}
 	w.leave()
-}
-
-// undeleted: the pod's deletion is not to be seen yet.
-func undeleted(_ *testing.T, w *world) { w.control.Put(w.control.pod(podUID)) }
-
-func deletedLater(_ *testing.T, w *world) {
-	if w.within(300 * time.Millisecond) {
-		w.control.delete()
-	}
 }
 
 func recreate(_ *testing.T, w *world) {
