@@ -112,7 +112,7 @@ var kernelFaults = group{"kernel", append(refusals(), []fault{
 	unseen("no netlink, and rows of /proc/net/tcp that do not parse", proc(map[string]string{"tcp": table + "   0: 0100007F:1F90 00000000:XXXX 0A 00000000:00000000\n"}), nil, "sleeping for 15s"),
 	unseen("no netlink, and /proc/net/tcp is cut off in a row", proc(map[string]string{"tcp": table + "   0: 0100007F:1F"}), nil, "sleeping for 15s"),
 	unseen("/proc/net/snmp does not parse any more, in the middle", proc(map[string]string{"snmp": snmp("5", "9")}), then("snmp", "Tcp: nonsense\n"), "can no longer be seen"),
-	unseen("a counter wraps at 2^64", proc(map[string]string{"snmp": snmp("5", "9")}), then("snmp", snmp("18446744073709551615", "9")), "can no longer be seen"),
+	unseen("a counter says 2^64-1", proc(map[string]string{"snmp": snmp("5", "9")}), then("snmp", snmp("18446744073709551615", "9")), "can no longer be seen"),
 	{
 		name: "counters go back", does: "takes it for an arrival", why: "quiet", outside: true, deaf: true, least: leaves + quiet, most: leaves + 3*quiet,
 		before: proc(map[string]string{"snmp": snmp("4294967290", "4294967290")}), during: then("snmp", snmp("4", "30")),
