@@ -59,7 +59,7 @@ func (a *soakAPI) list(ready bool) {
 func (a *soakAPI) heal() {
 	a.Do(func() {
 		clear(a.Deny)
-		a.Plain, a.Delay, a.HalfEvent, a.Flood, a.Answer = false, 0, false, false, nil
+		a.Plain, a.Delay, a.HalfEvent, a.Flood, a.Answer = false, 0, false, 0, nil
 	})
 }
 

@@ -230,7 +230,7 @@ var soakFaults = []struct {
 	{"slow", func(s *apiserver.Server) { s.Delay = 300 * time.Millisecond }},
 	{"silent", func(s *apiserver.Server) { s.Delay = time.Hour }},
 	{"half events", func(s *apiserver.Server) { s.HalfEvent = true }},
-	{"a flood", func(s *apiserver.Server) { s.Flood = true }},
+	{"a flood", func(s *apiserver.Server) { s.Flood = 1000 }},
 	{"garbage", func(s *apiserver.Server) {
 		s.Answer = func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Type", "application/vnd.kubernetes.protobuf")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,10 +29,13 @@ const (
 
 const (
 	podPage    = 50  // objects of a page
-	slicePage  = 100 // likewise
+	slicePage  = 50  // likewise
 	maxPages   = 400 // of a list
 	maxRestart = 3   // how often a list begins anew whose pages have expired
 )
+
+// maxSlices is how much memory the slices may take that are kept: those of 10,000 endpoints.
+const maxSlices = 4 << 20
 
 // client makes the few requests that the package needs. Each is tried once: who asks knows best
 // when to ask again.
@@ -40,7 +44,8 @@ type client struct {
 	core      *rest.RESTClient
 	discovery *rest.RESTClient
 	hold      *hold
-	close     func() // ends all requests and connections, for good
+	fit       atomic.Int64 // how many objects fit into an answer, 0 as long as all did
+	close     func()       // ends all requests and connections, for good
 }
 
 // newClient joins the configuration with a transport of its own: client-go's would notice a dead
@@ -56,6 +61,9 @@ func newClient(cfg *rest.Config, namespace string, log *slog.Logger, asks func()
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 
+	if err := canBeRead(cfg.BearerTokenFile, cfg.CAFile, cfg.CertFile, cfg.KeyFile); err != nil {
+		return nil, fmt.Errorf("api server's credentials: %w", err)
+	}
 	life, end := context.WithCancel(context.Background())
 	c := &client{namespace: namespace, hold: &hold{}, close: end}
 	transport, err := newTransport(life, cfg)
@@ -130,12 +138,27 @@ func (c *client) slices(ctx context.Context, opts metav1.ListOptions) (*discover
 
 // list is consistent whatever opts say: without a resource version the API server answers from
 // etcd, or from a cache that it has made sure is as new. With "0", or with any version, it may
-// answer from a cache that is behind.
+// answer from a cache that is behind. A page that is too large is asked for again with fewer
+// objects, and so are all later ones.
 func (c *client) list(ctx context.Context, in *rest.RESTClient, resource string, opts metav1.ListOptions, into runtime.Object) error {
+	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
+	for {
+		if fit := c.fit.Load(); fit > 0 && opts.Limit > fit {
+			opts.Limit = fit
+		}
+		err := c.page(ctx, in, resource, opts, into)
+		var large *http.MaxBytesError
+		if opts.Limit <= 1 || !errors.As(err, &large) {
+			return err
+		}
+		c.fit.Store(max(1, opts.Limit/8))
+	}
+}
+
+func (c *client) page(ctx context.Context, in *rest.RESTClient, resource string, opts metav1.ListOptions, into runtime.Object) error {
 	c.hold.wait(ctx)
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	opts.ResourceVersion, opts.ResourceVersionMatch = "", ""
 	return in.Get().MaxRetries(0).Namespace(c.namespace).Resource(resource).
 		VersionedParams(&opts, metav1.ParameterCodec).Do(ctx).Into(into)
 }
@@ -148,7 +171,10 @@ func (c *client) watch(ctx context.Context, in *rest.RESTClient, resource string
 		VersionedParams(&opts, metav1.ParameterCodec).Watch(ctx)
 }
 
-var errTooMany = errors.New("the list does not end")
+var (
+	errTooMany  = errors.New("the list does not end")
+	errTooLarge = fmt.Errorf("the slices take more than %d MiB", maxSlices>>20)
+)
 
 // walk goes through a list page by page: page reads one and returns where the next begins, "" at
 // the end. When the API server has forgotten the list in the middle (410 Gone: etcd compacted it),

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,10 +46,12 @@ func Config(to Access) (*rest.Config, string, error) {
 		return fromKubeconfig(&clientcmd.ClientConfigLoadingRules{ExplicitPath: to.Kubeconfig}, to.Context)
 	}
 	if to.Context == "" {
-		cfg, err := rest.InClusterConfig()
+		cfg, err := inCluster()
 		switch {
 		case err == nil:
 			return direct(cfg), "", nil
+		case errors.Is(err, errUnusable):
+			return nil, "", err
 		case !errors.Is(err, rest.ErrNotInCluster):
 			return nil, "", fmt.Errorf("no service account token (automountServiceAccountToken: false?): %w", err)
 		case !to.LikeKubectl:
@@ -58,6 +61,23 @@ func Config(to Access) (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.MigrationRules = nil // these would write to the home directory
 	return fromKubeconfig(rules, to.Context)
+}
+
+// The files of the service account, where rest.InClusterConfig reads them.
+const (
+	mountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+	mountedCA    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+)
+
+var errUnusable = errors.New("the service account's credentials cannot be used")
+
+func inCluster() (*rest.Config, error) {
+	if os.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		if err := canBeRead(mountedToken, mountedCA); err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnusable, err)
+		}
+	}
+	return rest.InClusterConfig()
 }
 
 // direct keeps the proxy of HTTPS_PROXY out: in a pod that variable is the app's, for its calls to
@@ -71,8 +91,11 @@ func direct(cfg *rest.Config) *rest.Config {
 // kubeconfig is empty it would fall back to the pod's own service account.
 func fromKubeconfig(rules *clientcmd.ClientConfigLoadingRules, context string) (cfg *rest.Config, namespace string, err error) {
 	var files *api.Config
-	if err = canBeRead(rules.GetLoadingPrecedence()); err == nil {
+	if err = canBeRead(rules.GetLoadingPrecedence()...); err == nil {
 		files, err = rules.Load()
+	}
+	if err == nil {
+		err = canBeRead(namedBy(files, context)...)
 	}
 	if err == nil {
 		overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
@@ -97,24 +120,20 @@ func fromKubeconfig(rules *clientcmd.ClientConfigLoadingRules, context string) (
 	return cfg, namespace, nil
 }
 
-// maxKubeconfig is how large a kubeconfig may be. One for hundreds of clusters has less.
-const maxKubeconfig = 4 << 20
-
-// canBeRead refuses what clientcmd would read for ever or into more memory than there is: it takes
-// whatever opens, and a FIFO opens only when somebody writes to it. Of files that are missing
-// clientcmd tells.
-func canBeRead(files []string) error {
-	for _, name := range files {
-		info, err := os.Stat(name)
-		switch {
-		case err != nil, name == os.DevNull: // kubectl's way to have none
-		case !info.Mode().IsRegular():
-			return fmt.Errorf("%s is no regular file", name)
-		case info.Size() > maxKubeconfig:
-			return fmt.Errorf("%s is larger than %d MiB", name, maxKubeconfig>>20)
-		}
+// namedBy returns the files that a kubeconfig's context names: with these, too, clientcmd takes
+// whatever opens.
+func namedBy(config *api.Config, context string) (files []string) {
+	current := config.Contexts[cmp.Or(context, config.CurrentContext)]
+	if current == nil {
+		return nil
 	}
-	return nil
+	if c := config.Clusters[current.Cluster]; c != nil {
+		files = append(files, c.CertificateAuthority)
+	}
+	if u := config.AuthInfos[current.AuthInfo]; u != nil {
+		files = append(files, u.TokenFile, u.ClientCertificate, u.ClientKey)
+	}
+	return files
 }
 
 // silenceClientGo discards what client-go would write to stderr through klog (whose zero Logger

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -79,15 +80,58 @@ func TestWatcherBoundsAnswers(t *testing.T) {
 			}
 		}
 	})
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
+	heap := heapGrowth()
 	w := watching(t, s.Config(), me, kube.Options{})
 	await(t, w, "failing", func(v kube.View) bool {
-		return v.Err != nil && strings.Contains(v.Err.Error(), "larger than 4194304 bytes")
+		return v.Err != nil && strings.Contains(v.Err.Error(), "larger than 2097152 bytes")
 	})
-	runtime.ReadMemStats(&after)
-	if n := (after.HeapSys - before.HeapSys) >> 20; n > 64 {
+	if n := heap(); n > 32 {
 		t.Errorf("the heap grows by %d MiB", n)
+	}
+}
+
+// A list that does not end costs no more than the largest one that is kept, and it is not known.
+func TestWatcherBoundsSlices(t *testing.T) {
+	for name, how := range map[string]func(*apiserver.Server){
+		"a list":  func(s *apiserver.Server) { s.EndlessOf = byWeb },
+		"a watch": func(s *apiserver.Server) { s.Flood = 1 << 30 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := rotating(t)
+			how(s)
+			heap := heapGrowth()
+			w := watching(t, s.Config(), me, kube.Options{})
+			v := await(t, w, "given up", func(v kube.View) bool { return v.Err != nil })
+			if v.SlicesKnown || v.SlicesRefused || !strings.Contains(v.Err.Error(), "the slices take more than 4 MiB") {
+				t.Errorf("%+v", v)
+			}
+			lists := len(s.Queries("list", "endpointslices"))
+			eventually(t, "another try", func() bool { return len(s.Queries("list", "endpointslices")) > lists })
+			if n := heap(); n > 48 {
+				t.Errorf("the heap grows by %d MiB", n)
+			}
+		})
+	}
+}
+
+// A page that is too large is asked for with fewer objects.
+func TestWatcherReadsLargePages(t *testing.T) {
+	t.Parallel()
+	s := crowded(t, 60, 1000)
+	w := watching(t, s.Config(), me, kube.Options{})
+	await(t, w, "known", func(v kube.View) bool { return known(v) && len(v.Services) == 1 })
+}
+
+// heapGrowth returns what tells by how many MiB the heap has grown.
+func heapGrowth() func() int {
+	var before runtime.MemStats
+	runtime.GC()
+	debug.FreeOSMemory()
+	runtime.ReadMemStats(&before)
+	return func() int {
+		var after runtime.MemStats
+		runtime.ReadMemStats(&after)
+		return (int(after.HeapSys-after.HeapReleased) - int(before.HeapSys-before.HeapReleased)) >> 20
 	}
 }
 

@@ -3,7 +3,6 @@ package kube
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -188,16 +187,7 @@ func readNamespace(root string) string {
 	if root == "" {
 		return ""
 	}
-	f, err := os.Open(filepath.Join(root, namespaceFile))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 1024))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
+	return readWord(filepath.Join(root, namespaceFile), 1024)
 }
 
 // short bounds text that somebody else wrote, for an error.

@@ -31,7 +31,10 @@ type knowledge struct {
 	searchRefused bool   // pods cannot be listed, so the pod cannot be searched for by its UID
 
 	slices      map[string]*slice // by the object's name
+	held        int               // their size
 	slicesKnown bool
+	sought      whoami          // who was last looked for in all of them
+	reread      bool            // all are to be looked at again
 	named       map[string]bool // Services that have named the pod
 	node        string          // the pod's, by its object or by a slice that names it
 	awaits      map[string]bool // Services with no other endpoint ready, but some that may become so
@@ -130,6 +133,7 @@ func (k *knowledge) sawPod(pod *corev1.Pod) bool {
 		clear(k.named)
 		clear(k.ports)
 	}
+	k.reread = k.reread || !k.podKnown || facts.node != k.pod.node
 	k.pod, k.podKnown, k.gone = facts, true, false
 	delete(k.failures, findPod)
 	delete(k.failures, op{"list", podResource}) // nobody has to search any more
@@ -201,47 +205,79 @@ func (k *knowledge) wants(service string) bool {
 	return len(k.only) == 0 || slices.Contains(k.only, service)
 }
 
-// sawSlices replaces all slices, sawSlice and lostSlice change one.
-func (k *knowledge) sawSlices(all []*discoveryv1.EndpointSlice) {
-	k.slices, k.slicesKnown = map[string]*slice{}, true
-	for _, s := range all {
-		k.sawSlice(s)
-	}
+// sawSlices replaces all slices, sawSlice and lostSlice change one. The first two report whether
+// they can be kept: slices that are too large together are not known.
+func (k *knowledge) sawSlices(all map[string]*slice) bool {
+	k.slices, k.held, k.slicesKnown, k.reread = all, sizeOf(all), true, true
+	return k.keepsSlices()
 }
 
-func (k *knowledge) sawSlice(from *discoveryv1.EndpointSlice) {
+func (k *knowledge) sawSlice(from *discoveryv1.EndpointSlice) bool {
+	k.lostSlice(from.Name)
+	s, ok := readSlice(from)
+	if !ok || !k.wants(s.service) {
+		return true
+	}
 	if k.slices == nil {
 		k.slices = map[string]*slice{}
 	}
-	s, ok := readSlice(from)
-	if !ok || !k.wants(s.service) {
-		delete(k.slices, from.Name)
-		return
-	}
 	k.slices[from.Name] = &s
+	k.held += s.size
+	k.remember(&s, k.whoami())
+	return k.keepsSlices()
 }
 
-func (k *knowledge) lostSlice(name string) { delete(k.slices, name) }
+func (k *knowledge) keepsSlices() bool {
+	if k.held <= maxSlices {
+		return true
+	}
+	k.slices, k.held, k.slicesKnown = nil, 0, false
+	k.recordFailure(op{"list", sliceResource}, errTooLarge)
+	return false
+}
+
+func (k *knowledge) lostSlice(name string) {
+	if s := k.slices[name]; s != nil {
+		k.held -= s.size
+		delete(k.slices, name)
+	}
+}
+
+// assess notes what has been found out of a pod, unless it has become ready meanwhile.
+func (k *knowledge) assess(uid string, how prospect) {
+	k.assessed[uid], k.reread = assessment{how, time.Now()}, true
+}
 
 // remember keeps what a slice said while it named the pod: a Service that drops the pod still has
 // other endpoints to count, and its port stays the one on which traffic comes.
-func (k *knowledge) remember(who whoami) {
+func (k *knowledge) remember(s *slice, who whoami) {
+	for i := range s.endpoints {
+		if e := &s.endpoints[i]; len(k.assessed) > 0 && e.condition() == isReady {
+			delete(k.assessed, e.uid) // it has become ready after all
+		}
+	}
+	e := s.find(who)
+	if e == nil {
+		return
+	}
+	if e.uid != "" && e.uid == who.uid && e.pod != "" {
+		k.hint = e.pod
+	}
+	k.node = cmp.Or(k.pod.node, e.node, k.node)
+	k.named[s.service] = true
+	for _, p := range s.ports {
+		k.ports[p] = true
+	}
+}
+
+// rememberAll does so for all slices, where more has changed than one of them.
+func (k *knowledge) rememberAll(who whoami) {
+	if !k.reread && who.equal(k.sought) {
+		return
+	}
+	k.sought, k.reread = who, false
 	for _, s := range k.slices {
-		for i := range s.endpoints {
-			if e := &s.endpoints[i]; len(k.assessed) > 0 && e.condition() == isReady {
-				delete(k.assessed, e.uid) // it has become ready after all
-			}
-		}
-		if e := s.find(who); e != nil {
-			if e.uid != "" && e.uid == who.uid && e.pod != "" {
-				k.hint = e.pod
-			}
-			k.node = cmp.Or(k.pod.node, e.node, k.node)
-			k.named[s.service] = true
-			for _, p := range s.ports {
-				k.ports[p] = true
-			}
-		}
+		k.remember(s, who)
 	}
 }
 
@@ -253,7 +289,7 @@ func (k *knowledge) view() View {
 	}
 	k.viewPod(&v)
 	who := k.whoami()
-	k.remember(who)
+	k.rememberAll(who)
 	worst := k.worstFailure()
 	v.Err, v.Refused = worst.err, worst.refused
 	// A pod that is nowhere to be found may be another namespace's, and so may be its slices.
@@ -266,9 +302,10 @@ func (k *knowledge) view() View {
 		return v
 	}
 	of := map[string][]*slice{}
-	for _, name := range slices.Sorted(maps.Keys(k.slices)) {
-		s := k.slices[name]
-		of[s.service] = append(of[s.service], s)
+	for _, s := range k.slices {
+		if k.named[s.service] {
+			of[s.service] = append(of[s.service], s)
+		}
 	}
 	v.Named = slices.Sorted(maps.Keys(k.named))
 	read := &reading{who: who, node: k.node, policies: k.policies, assessed: k.assessed}

@@ -20,6 +20,7 @@ type source struct {
 	resource string // as in op
 	narrow   func(*metav1.ListOptions)
 	list     func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	keep     func(page runtime.Object, first bool) error // takes what counts out of a page: the pager keeps the rest
 	watch    func(context.Context, metav1.ListOptions) (watch.Interface, error)
 	report   func(context.Context, op, error)
 	pages    int // of the list that is being read
@@ -34,19 +35,26 @@ var (
 	_ cache.ListerWatcherWithContext = (*source)(nil)
 )
 
-// ListWithContext reads a page. The Reflector's pager follows the continue tokens, and reads all in
-// one page if they expire; it has no bound of its own.
+// ListWithContext reads a page. The Reflector's pager follows the continue tokens, keeps all pages
+// until the last, and reads all in one page if they expire; it has no bound of its own.
 func (s *source) ListWithContext(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	if opts.Continue == "" {
 		s.pages = 0
 	}
+	list, err := s.page(ctx, opts)
+	s.report(ctx, op{"list", s.resource}, err)
+	return list, err
+}
+
+func (s *source) page(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	if s.pages++; s.pages > maxPages {
-		s.report(ctx, op{"list", s.resource}, errTooMany)
 		return nil, errTooMany
 	}
 	s.narrow(&opts)
 	list, err := s.list(ctx, opts)
-	s.report(ctx, op{"list", s.resource}, err)
+	if err == nil {
+		err = s.keep(list, opts.Continue == "")
+	}
 	return list, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -17,6 +18,7 @@ const endpointController = "endpointslice-controller.k8s.io"
 
 // slice is what counts of an EndpointSlice: a tenth of the object.
 type slice struct {
+	size      int // in memory, or so
 	service   string
 	labelled  bool // service comes from the label by which a watch can be narrowed
 	managed   bool // by the endpoint controller
@@ -70,12 +72,15 @@ func (w whoami) is(e *endpoint) bool {
 	return false
 }
 
+// endpointSize is what an endpoint takes beside its names.
+const endpointSize = 200
+
 // readSlice reports false for slices that hold no addresses (FQDN).
 func readSlice(from *discoveryv1.EndpointSlice) (slice, bool) {
 	if from.AddressType != discoveryv1.AddressTypeIPv4 && from.AddressType != discoveryv1.AddressTypeIPv6 {
 		return slice{}, false
 	}
-	s := slice{family: from.AddressType}
+	s := slice{size: from.Size() + endpointSize*len(from.Endpoints), family: from.AddressType}
 	s.service, s.labelled = serviceOf(from)
 	s.managed = from.Labels[discoveryv1.LabelManagedBy] == endpointController
 	_, s.headless = from.Labels[corev1.IsHeadlessService]
@@ -86,6 +91,29 @@ func readSlice(from *discoveryv1.EndpointSlice) (slice, bool) {
 		s.endpoints = append(s.endpoints, readEndpoint(&from.Endpoints[i]))
 	}
 	return s, true
+}
+
+// take reads the slices of a page that the user asked about into what has been read so far. All that
+// it leaves of the page is their names. The error is errTooLarge.
+func (k *knowledge) take(page *discoveryv1.EndpointSliceList, read map[string]*slice) error {
+	for i := range page.Items {
+		from := &page.Items[i]
+		if s, ok := readSlice(from); ok && k.wants(s.service) {
+			read[from.Name] = &s
+		}
+		*from = discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: from.Name}}
+	}
+	if sizeOf(read) > maxSlices {
+		return errTooLarge
+	}
+	return nil
+}
+
+func sizeOf(all map[string]*slice) (size int) {
+	for _, s := range all {
+		size += s.size
+	}
+	return size
 }
 
 func (s *slice) addPort(from *discoveryv1.EndpointPort) {

@@ -194,7 +194,7 @@ func TestNodeFromASlice(t *testing.T) {
 	k.policies["web"] = true
 	s := es(v4, on("here", ep(mine, my4, "nyy")), on("there", ep(b, "10.0.0.9", "yyn")))
 	s.Name = "web-1"
-	k.sawSlices([]*discoveryv1.EndpointSlice{s})
+	k.sawList(s)
 	if got := k.view().Services; len(got) != 1 || !got[0].Local || got[0].Ready != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -235,7 +235,7 @@ func TestHostNetworkFoundOutLater(t *testing.T) {
 	api.Labels[discoveryv1.LabelServiceName] = "kubernetes"
 	api.Ports = []discoveryv1.EndpointPort{{Port: at(int32(6443))}}
 	web.Ports = []discoveryv1.EndpointPort{{Port: at(int32(8080))}}
-	k.sawSlices([]*discoveryv1.EndpointSlice{api, web})
+	k.sawList(api, web)
 	if v := k.view(); len(v.Services) != 2 || len(v.Ports) != 2 {
 		t.Errorf("by its address: %+v", v)
 	}
@@ -306,20 +306,20 @@ func TestSlicePorts(t *testing.T) {
 	first, second := ports(port("http", 8080, "TCP"), port("dns", 53, "UDP"), port("-", 9000, ""), discoveryv1.EndpointPort{}),
 		ports(port("http", 8080, "TCP"), port("metrics", 8080, ""), port("bad", 0, ""), port("bad", 70000, ""), port("bad", -1, ""))
 	first.Name, second.Name = "first", "second"
-	k.sawSlices([]*discoveryv1.EndpointSlice{foreign, first, second})
+	k.sawList(foreign, first, second)
 	want := []Port{{"http", 8080}, {"metrics", 8080}, {"", 9000}}
 	if got := k.view().Ports; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	// What the pod listened on stays worth watching when its entry is dropped.
 	first.Endpoints, second.Endpoints = nil, nil
-	k.sawSlices([]*discoveryv1.EndpointSlice{foreign, first, second})
+	k.sawList(foreign, first, second)
 	v := k.view()
 	if !slices.Equal(v.Ports, want) || len(v.Services) != 1 || v.Services[0].InRotation {
 		t.Errorf("after the entry was dropped: %+v", v)
 	}
 	// A Service that is gone has nothing left to say.
-	k.sawSlices([]*discoveryv1.EndpointSlice{foreign})
+	k.sawList(foreign)
 	if v := k.view(); len(v.Services) != 0 || !slices.Equal(v.Ports, want) {
 		t.Errorf("after the Service was deleted: %+v", v)
 	}
@@ -354,7 +354,7 @@ func FuzzSlices(f *testing.F) {
 			all[i].Name = fmt.Sprint(i)
 			total += len(all[i].Endpoints)
 		}
-		k.sawSlices(all)
+		k.sawList(all...)
 		v := k.view()
 		for _, s := range v.Services {
 			if s.Ready < 0 || s.Coming < 0 || s.StandBy != 0 || s.Ready+s.Coming > total {
@@ -373,4 +373,15 @@ func FuzzSlices(f *testing.F) {
 			t.Errorf("services of no slices: %+v", v.Services)
 		}
 	})
+}
+
+// sawList is a list of these slices, in one page.
+func (k *knowledge) sawList(all ...*discoveryv1.EndpointSlice) {
+	page, read := &discoveryv1.EndpointSliceList{}, map[string]*slice{}
+	for _, s := range all {
+		page.Items = append(page.Items, *s)
+	}
+	if k.take(page, read) == nil {
+		k.sawSlices(read)
+	}
 }

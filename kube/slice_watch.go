@@ -54,13 +54,15 @@ func (w *Watcher) followSlices(ctx context.Context, tried <-chan struct{}) {
 		case err != nil:
 			sleep(ctx, jitter(retry.next()), moved)
 		case of.none():
-			w.learn(func(k *knowledge) { k.sawSlices(nil) })
+			w.learn(func(k *knowledge) { k.sawSlices(map[string]*slice{}) })
 			sleep(ctx, jitter(recheck.next()), moved)
 			retry.reset()
 		default:
 			w.reflectSlices(ctx, of.selector(), moved)
-			retry.reset()
 			recheck.reset()
+			if !sleep(ctx, jitter(retry.next()), moved) { // they were too large to be kept, or the pod is another
+				retry.reset()
+			}
 		}
 	}
 }
@@ -136,15 +138,23 @@ func (w *Watcher) read(ctx context.Context, who whoami, selector string) (of ser
 	return of, err
 }
 
-// reflectSlices watches until ctx is done or the pod is found to be another. A watch may be mute,
+// reflectSlices watches until ctx is done, the pod is found to be another, or the slices are too
+// large to be kept. A watch may be mute,
 // behind a proxy that holds it back, and looks like one in which nothing happens: where something
 // should, the slices are listed anew.
 func (w *Watcher) reflectSlices(ctx context.Context, selector string, moved <-chan struct{}) {
+	var read map[string]*slice
 	from := &source{
 		resource: sliceResource,
 		narrow:   func(o *metav1.ListOptions) { o.LabelSelector = selector },
 		list: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			return w.client.slices(ctx, o)
+		},
+		keep: func(page runtime.Object, first bool) error {
+			if first {
+				read = map[string]*slice{}
+			}
+			return w.know.take(page.(*discoveryv1.EndpointSliceList), read)
 		},
 		watch: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return w.client.watch(ctx, w.client.discovery, "endpointslices", o)
@@ -154,7 +164,7 @@ func (w *Watcher) reflectSlices(ctx context.Context, selector string, moved <-ch
 	}
 	doubt := backoff{first: doubtFirst, most: doubtMost}
 	for more := true; more; {
-		more = w.mirrorSlices(ctx, from, func(ctx context.Context) bool {
+		more = w.mirrorSlices(ctx, from, func() map[string]*slice { return read }, func(ctx context.Context) bool {
 			for sleep(ctx, jitter(doubt.next()), moved) {
 				if v, _ := w.View(); v.awaitsSlices() {
 					return true
@@ -174,7 +184,7 @@ func (v View) awaitsSlices() bool {
 }
 
 // mirrorSlices lists and watches until the function returns, and returns what that does.
-func (w *Watcher) mirrorSlices(ctx context.Context, from *source, until func(context.Context) bool) bool {
+func (w *Watcher) mirrorSlices(ctx context.Context, from *source, read func() map[string]*slice, until func(context.Context) bool) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	event := func(do func(*knowledge)) {
 		w.learn(func(k *knowledge) {
@@ -187,10 +197,16 @@ func (w *Watcher) mirrorSlices(ctx context.Context, from *source, until func(con
 	defer cancel()
 	watching.Go(func() {
 		mirror(ctx, from, &discoveryv1.EndpointSlice{}, store[*discoveryv1.EndpointSlice]{
-			all: func(all []*discoveryv1.EndpointSlice) {
-				w.learn(func(k *knowledge) { k.sawSlices(all) })
+			all: func([]*discoveryv1.EndpointSlice) {
+				w.learn(func(k *knowledge) { k.sawSlices(read()) })
 			},
-			one:   func(s *discoveryv1.EndpointSlice) { event(func(k *knowledge) { k.sawSlice(s) }) },
+			one: func(s *discoveryv1.EndpointSlice) {
+				event(func(k *knowledge) {
+					if !k.sawSlice(s) {
+						cancel()
+					}
+				})
+			},
 			gone:  func(s *discoveryv1.EndpointSlice) { event(func(k *knowledge) { k.lostSlice(s.Name) }) },
 			alive: func() { event(func(*knowledge) {}) },
 		}, slicePage)

@@ -64,7 +64,7 @@ func (w *Watcher) followOthers(ctx context.Context) {
 				if err == nil || how == failing {
 					k.recordAnswer()
 				}
-				k.assessed[ref.uid] = assessment{how, time.Now()}
+				k.assess(ref.uid, how)
 			})
 		}
 		sleep(ctx, assessAgain, changed)

@@ -81,7 +81,7 @@ func TestToJudge(t *testing.T) {
 				r.Name = "pod-" + string(r.UID[:1])
 			}
 		}
-		k.sawSlices([]*discoveryv1.EndpointSlice{s})
+		k.sawList(s)
 	}
 	expect := func(what string, want int) {
 		t.Helper()

@@ -1,10 +1,7 @@
 package kube
 
 import (
-	"io"
 	"net/http"
-	"os"
-	"strings"
 
 	"k8s.io/client-go/rest"
 )
@@ -31,25 +28,11 @@ func takeTokenFile(cfg *rest.Config, next http.RoundTripper) http.RoundTripper {
 }
 
 func (t tokenFile) RoundTrip(req *http.Request) (*http.Response, error) {
-	token := t.read()
+	token := readWord(t.path, maxToken)
 	if token == "" {
 		token = t.last
 	}
 	req = req.Clone(req.Context())
 	req.Header.Set("Authorization", "Bearer "+token)
 	return t.next.RoundTrip(req)
-}
-
-// read returns the token in the file, "" if it cannot be read.
-func (t tokenFile) read() string {
-	f, err := os.Open(t.path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxToken))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
 }

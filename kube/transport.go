@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path"
 	"slices"
 	"time"
 
@@ -21,13 +20,9 @@ const (
 	pingTimeout   = 2 * time.Second  // until one that does not answer is closed
 )
 
-// How much an answer may hold: it is read as a whole, into the memory of the app's container. etcd
-// allows 1.5 MB an object (--max-request-bytes). The largest lists are those of a hundred slices of
-// a thousand endpoints each (kube-controller-manager's --max-endpoints-per-slice allows no more).
-const (
-	maxObject = 4 << 20
-	maxList   = 16 << 20
-)
+// maxAnswer is how much an answer may hold: it is read as a whole, into the memory of the app's
+// container. etcd allows 1.5 MB an object (--max-request-bytes), so one always fits.
+const maxAnswer = 2 << 20
 
 // newTransport notices within seconds that the other side is dead: an HTTP/2 connection (all
 // requests share it) by pings, which a slow server answers and a dead one does not; an HTTP/1.1 one
@@ -78,21 +73,8 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || isWatch(req) && resp.StatusCode == http.StatusOK {
 		return resp, err
 	}
-	most := int64(maxObject)
-	if isList(req) {
-		most = maxList
-	}
-	resp.Body = http.MaxBytesReader(nil, resp.Body, most)
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	return resp, nil
-}
-
-// isList reports whether a request names a resource and no object of it.
-func isList(req *http.Request) bool {
-	switch path.Base(req.URL.Path) {
-	case "pods", "services", "endpointslices":
-		return true
-	}
-	return false
 }
 
 func isWatch(req *http.Request) bool { return req.URL.Query().Has("watch") }

@@ -27,6 +27,9 @@ type Watcher struct {
 	mu      sync.Mutex
 	know    knowledge
 	view    View
+	stale   bool          // what is known has changed since the view was made
+	rests   time.Time     // until when no view is made unless somebody asks
+	planned bool          // one will be made then
 	changed chan struct{} // closed when view is replaced by one that differs
 	who     whoami
 	moved   chan struct{} // closed when who changes
@@ -79,6 +82,7 @@ func (w *Watcher) Run(ctx context.Context) {
 func (w *Watcher) View() (View, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.refresh()
 	v := w.view.clone()
 	v.Asked = w.know.owed.since(time.Now())
 	return v, w.changed
@@ -91,11 +95,43 @@ func (w *Watcher) asks() {
 	w.know.owed.ask(time.Now())
 }
 
-// learn changes what is known, and tells who waits for that.
+// A view costs as much as there are endpoints to count, a change as much as one slice has. So views
+// are made in a tenth of the time at most, as long as that delays none for longer than viewLatest.
+const (
+	viewRest   = 9
+	viewLatest = 100 * time.Millisecond
+)
+
+// learn changes what is known, and tells who waits for that: at once, or once the next view may be
+// made.
 func (w *Watcher) learn(what func(*knowledge)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	what(&w.know)
+	w.stale = true
+	rest := time.Until(w.rests)
+	if rest <= 0 {
+		w.refresh()
+		return
+	}
+	if !w.planned {
+		w.planned = true
+		time.AfterFunc(rest, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.planned = false
+			w.refresh()
+		})
+	}
+}
+
+// refresh makes the view anew, if what is known has changed since it was made.
+func (w *Watcher) refresh() {
+	if !w.stale {
+		return
+	}
+	began := time.Now()
+	w.stale = false
 	old := w.view
 	w.view = w.know.view()
 	if !w.view.sameAs(old) {
@@ -112,12 +148,15 @@ func (w *Watcher) learn(what func(*knowledge)) {
 		close(w.renamed)
 		w.renamed = make(chan struct{})
 	}
+	now := time.Now()
+	w.rests = now.Add(min(viewRest*now.Sub(began), viewLatest))
 }
 
 // whoami returns how to find the pod in a slice, and a channel that is closed when that changes.
 func (w *Watcher) whoami() (whoami, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.refresh()
 	return w.who, w.moved
 }
 
@@ -125,6 +164,7 @@ func (w *Watcher) whoami() (whoami, <-chan struct{}) {
 func (w *Watcher) podName() (string, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.refresh()
 	return w.name, w.renamed
 }
 

@@ -140,7 +140,7 @@ func (s *procSource) look(ctx context.Context, ports []uint16, watched *portSet,
 	if before.backAt > last.backAt {
 		// It has wrapped, or is another's: what it has counted meanwhile is not known.
 		yield(Arrival{At: s.base.Add(before.backAt), Kind: Lost, Count: 1})
-		s.before.opens, s.before.backAt = before.opens, before.backAt
+		s.before.opens, s.before.drops, s.before.backAt = before.opens, before.drops, before.backAt
 		last = s.before
 	}
 	// A queue that was empty stays so without a new connection. One that was not, or is not

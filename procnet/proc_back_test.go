@@ -9,10 +9,12 @@ func TestProcCountersGoBack(t *testing.T) {
 	for name, back := range map[string]func(*fakeProc){
 		"PassiveOpens": func(f *fakeProc) { f.opens = 3 },
 		"InSegs":       func(f *fakeProc) { f.segs, f.acks = 600, 300 },
+		"ListenDrops":  func(f *fakeProc) { f.segs, f.acks, f.drops = f.segs+1, f.acks+1, 3 },
 		"all":          func(f *fakeProc) { f.opens, f.segs, f.acks = 0, 0, 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeProc(t, append(listenRows(), idle)...)
+			f.drops = 300
 			s := f.open(t)
 			if got := f.look(t, s, func() { back(f) }, 80); got == "" {
 				t.Error("nothing has arrived")

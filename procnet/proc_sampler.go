@@ -53,7 +53,7 @@ type sample struct {
 	ownAcks, ownData uint64 // since the sample before: of the segments, this process's own
 
 	opensAt, segsAt, dataAt, dropsAt time.Duration
-	backAt                           time.Duration // when PassiveOpens was lower than before
+	backAt                           time.Duration // when PassiveOpens or ListenDrops was lower than before
 }
 
 // data counts the segments that are more than an ACK.
@@ -169,7 +169,7 @@ func (s *sampler) tick() (sample, error) {
 	s.settled = s.settled || now-next.segsAt >= settle
 	next.at = time.Since(s.base)
 	next.opensAt, next.dataAt, next.dropsAt, next.moves = last.opensAt, last.dataAt, last.dropsAt, last.moves
-	if next.backAt = last.backAt; next.opens < last.opens {
+	if next.backAt = last.backAt; next.opens < last.opens || next.drops < last.drops {
 		next.backAt = next.at
 	}
 	if next.opens != last.opens {

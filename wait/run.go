@@ -67,13 +67,7 @@ func (r *run) observe() {
 	}
 	contact := r.view.Contact
 	r.view, r.changed = r.cluster.View()
-	now := time.Now()
-	if !r.looking && now.Sub(r.expected) > stopped {
-		// The control plane's silence meanwhile was the hook's own.
-		r.rotation.grant(now, contact)
-		r.woken = now
-	}
-	r.expected = now
+	now := r.noticeStop(contact)
 	r.view = r.policy.Narrow(r.view)
 	r.ports = r.policy.Watched(r.view)
 	changes := r.rotation.see(r.view, now)
@@ -84,6 +78,22 @@ func (r *run) observe() {
 	for _, c := range changes {
 		r.tellChange(c)
 	}
+}
+
+// noticeStop finds out whether the process has been stopped since it last ran, and returns the time:
+// the control plane's silence meanwhile was the hook's own. A look may also take that long by
+// itself, so it counts only where the control plane is about to be given up.
+func (r *run) noticeStop(contact time.Time) (now time.Time) {
+	now = time.Now()
+	switch late := now.Sub(r.expected) > stopped; {
+	case late && !r.looking:
+		r.rotation.grant(now, contact)
+		r.woken = now
+	case late && !now.Add(answerTime).Before(r.rotation.silentAt(r.view)):
+		r.rotation.grant(now, contact)
+	}
+	r.expected = now
+	return now
 }
 
 // look asks the sockets, and returns early if the budget or the context ends.
@@ -110,8 +120,11 @@ func (r *run) look(ctx context.Context) {
 		f, err := r.window.gather(ctx, sockets, ports)
 		done <- answer{f, err, time.Now()}
 	}()
-	r.looking = true
-	defer func() { r.looking, r.expected = false, time.Now() }()
+	r.looking, r.expected = true, began
+	defer func() {
+		r.noticeStop(r.view.Contact)
+		r.looking = false
+	}()
 	for time.Now().Before(r.deadline()) {
 		timer := time.NewTimer(time.Until(r.deadline()))
 		select {

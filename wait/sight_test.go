@@ -1,7 +1,9 @@
 package wait_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"lull/wait"
 	"testing"
 	"testing/synctest"
@@ -78,6 +80,44 @@ func TestStopped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStoppedInALook: the same while the kernel is being asked. A replacement is ready at 40 s.
+func TestStoppedInALook(t *testing.T) {
+	for _, stop := range []time.Duration{5 * time.Second, 15 * time.Second} {
+		for _, late := range []time.Duration{30 * time.Millisecond, 200 * time.Millisecond, time.Second, 2 * time.Second} {
+			t.Run(fmt.Sprint(stop, ", heard after ", late), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					start := time.Now()
+					awaiting := func(v *wait.View) { v.Grace, v.Services[0].Ready, v.Services[0].Coming = 90*time.Second, 0, 1 }
+					control := &cluster{start: start, says: []says{
+						{at: 30, view: views(in)}, {at: 1000, view: views(awaiting)},
+						{at: 40_000, view: views(func(v *wait.View) { v.Grace = 90 * time.Second })},
+					}}
+					kernel := &stoppingLook{&sockets{start: start, asked: start, takes: 60 * time.Millisecond}, control, 1900 * time.Millisecond, stop, late}
+					if o := defaults().Run(t.Context(), control, kernel); o.Reason != wait.Quiet || o.Held < 45*time.Second || o.Held > 46*time.Second {
+						t.Errorf("ended with %v in stage %v after %v", o.Reason, o.Stage, o.Held)
+					}
+				})
+			})
+		}
+	}
+}
+
+// stoppingLook stops the process once, in the first look after so long. The control plane is heard
+// a while after it goes on.
+type stoppingLook struct {
+	*sockets
+	control           *cluster
+	after, stop, late time.Duration
+}
+
+func (s *stoppingLook) Arrivals(ctx context.Context, ports []uint16, yield func(wait.Arrival), open func(wait.Conn)) (bool, error) {
+	if since := time.Since(s.start); s.control.silence[1] == 0 && since >= s.after {
+		s.control.silence = [2]ms{ms(since.Milliseconds()), ms((since + s.stop + s.late).Milliseconds())}
+		time.Sleep(s.stop)
+	}
+	return s.sockets.Arrivals(ctx, ports, yield, open)
 }
 
 // TestStoppedAfterALook: what came while the process was stopped is looked for before it ends.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -59,9 +58,11 @@ type Server struct {
 	Slow        map[string]time.Duration                      // "list pods": before its answers
 	GoneEvent   bool                                          // 410 as an event rather than a status
 	HalfEvent   bool                                          // a watch ends in the middle of an event
-	Flood       bool                                          // watches send their newest object 10,000 times a second
+	Flood       int                                           // watches send 10,000 events a second, of so many slices
 	ExpireNext  int                                           // so many continue tokens have expired
+	AsOf        map[string]int                                // resources that are served as of an older version
 	Endless     bool                                          // a list has always one more page
+	EndlessOf   string                                        // so has one by this label selector, and they are full
 	RetryAfter  string                                        // header of every refusal
 	Hang        bool                                          // no answer to get
 	Plain       bool                                          // refusals are a page, as a proxy's, not a Status
@@ -88,7 +89,7 @@ func On(listener net.Listener) *Server {
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	s := &Server{
 		codecs: serializer.NewCodecFactory(scheme), version: 100,
-		objects: map[string]runtime.Object{}, Deny: map[string]int{}, Agents: map[string]bool{},
+		objects: map[string]runtime.Object{}, Deny: map[string]int{}, AsOf: map[string]int{}, Agents: map[string]bool{},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	s.Server = httptest.NewUnstartedServer(s)
@@ -253,7 +254,7 @@ func (s *Server) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, code, name)
 	case verb == "get":
 		s.mu.Lock()
-		obj := s.objects[resource+"/"+name]
+		obj := s.stored(resource)[resource+"/"+name]
 		s.mu.Unlock()
 		if obj == nil {
 			s.refuse(w, r, http.StatusNotFound, name)
@@ -339,16 +340,11 @@ func matching(r *http.Request) func(runtime.Object) bool {
 func (s *Server) serveList(w http.ResponseWriter, r *http.Request, resource string) {
 	query, match := r.URL.Query(), matching(r)
 	s.mu.Lock()
-	var items []runtime.Object
-	for _, key := range slices.Sorted(maps.Keys(s.objects)) {
-		if obj := s.objects[key]; resourceOf(obj) == resource && match(obj) {
-			items = append(items, obj)
-		}
-	}
+	items := s.listed(resource, match)
 	if query.Get("resourceVersion") != "" {
 		items = nil
 	}
-	at := metav1.ListMeta{ResourceVersion: strconv.Itoa(s.version)}
+	at := metav1.ListMeta{ResourceVersion: strconv.Itoa(s.at(resource))}
 	from, _ := strconv.Atoi(query.Get("continue"))
 	expired := from > 0 && s.ExpireNext > 0
 	if expired {
@@ -360,7 +356,8 @@ func (s *Server) serveList(w http.ResponseWriter, r *http.Request, resource stri
 		items = items[:limit]
 		at.Continue = strconv.Itoa(from + limit)
 	}
-	if s.Endless {
+	endless := s.EndlessOf != "" && query.Get("labelSelector") == s.EndlessOf
+	if s.Endless || endless {
 		at.Continue = strconv.Itoa(from + 1)
 	}
 	s.mu.Unlock()
@@ -379,6 +376,9 @@ func (s *Server) serveList(w http.ResponseWriter, r *http.Request, resource stri
 	list := &discoveryv1.EndpointSliceList{ListMeta: at}
 	for _, o := range items {
 		list.Items = append(list.Items, *o.(*discoveryv1.EndpointSlice))
+	}
+	if endless {
+		list.Items = full(from, limit)
 	}
 	s.answer(w, r, http.StatusOK, list)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,8 +33,8 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, resource str
 		out.send(watch.Error, &metav1.Status{Status: "Failure", Code: 410, Reason: metav1.StatusReasonExpired, Message: "too old resource version"})
 		return
 	}
-	if flood {
-		s.flood(out, r, resource)
+	if flood > 0 {
+		s.flood(out, r, resource, flood)
 		return
 	}
 	defer context.AfterFunc(r.Context(), func() { s.Do(func() {}) })()
@@ -57,28 +56,6 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request, resource str
 	}
 }
 
-// flood sends what is newest, 10,000 times a second.
-func (s *Server) flood(out *stream, r *http.Request, resource string) {
-	match := matching(r)
-	for r.Context().Err() == nil {
-		var event []byte
-		s.mu.Lock()
-		for _, obj := range s.objects {
-			if resourceOf(obj) == resource && match(obj) {
-				event = out.encode(watch.Modified, obj)
-			}
-		}
-		s.mu.Unlock()
-		for range 100 {
-			if _, err := out.frame.Write(event); err != nil {
-				return
-			}
-		}
-		out.w.(http.Flusher).Flush()
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 // next waits for a change after version from that the request wants to see.
 func (s *Server) next(r *http.Request, resource string, from *int, epoch int) (change, bool) {
 	match := matching(r)
@@ -89,7 +66,7 @@ func (s *Server) next(r *http.Request, resource string, from *int, epoch int) (c
 			return change{}, false
 		}
 		for _, c := range s.history {
-			if c.version <= *from || c.resource != resource {
+			if c.version <= *from || c.version > s.at(resource) || c.resource != resource {
 				continue
 			}
 			*from = c.version

@@ -71,6 +71,18 @@ func disturbed(name, does string, during func(*testing.T, *world)) fault {
 	return f
 }
 
+// byWeb selects the slices of the Service.
+const byWeb = "kubernetes.io/service-name in (web)"
+
+// unending are those after which the slices are read again and again, and never are all known.
+func unending(name, does string, how func(*apiserver.Server)) fault {
+	return fault{
+		name: name, does: does + ", and begins again; goes by the sockets when no more than a window fits into the budget", why: "quiet",
+		calls: calls, stays: leaves, least: budget - quiet - time.Second, memory: 40,
+		before: func(_ *testing.T, w *world) { w.control.Do(func() { how(w.control.Server) }) },
+	}
+}
+
 func saying(f fault, text string) fault {
 	f.says = append(f.says, text)
 	return f
@@ -128,12 +140,12 @@ var apiFaults = group{"api", []fault{
 	refused("no token in the pod", func(t *testing.T, w *world) {
 		w.must(t, func() error { return os.RemoveAll("/var/run/secrets") })
 	}, "token"),
+	refused("the token is a FIFO that nobody writes to", fifo("token"), "token is no regular file"),
+	refused("the authority's certificate is such a FIFO", fifo("ca.crt"), "ca.crt is no regular file"),
+	harmless("the namespace file is such a FIFO", "takes the namespace from POD_NAMESPACE: no difference", fifo("namespace")),
 	{
-		name: "the token is a FIFO that nobody writes to", does: "hangs, and the kernel kills it 1 s after the budget's end", code: killed, args: []string{"--timeout", "4s"},
-		stays: -1, least: 4 * time.Second, most: 5 * time.Second, before: func(t *testing.T, w *world) {
-			token := "/var/run/" + credentials + "/token"
-			w.must(t, func() error { return errors.Join(os.Remove(token), unix.Mkfifo(token, 0o600)) })
-		},
+		name: "lull check, and the token is such a FIFO", does: "tells it as what is lacking", code: 1, args: []string{"check"}, flags: true, deaf: true,
+		stays: -1, most: 5 * time.Second, before: fifo("token"), says: []string{"token is no regular file"},
 	},
 	withEnv(refused("a POD_UID that is none", nil, "POD_UID"), "POD_UID=no uid"),
 	withEnv(refused("a POD_NAMESPACE that is none", nil, "POD_NAMESPACE"), "POD_NAMESPACE=../kube-system"),
@@ -144,7 +156,20 @@ var apiFaults = group{"api", []fault{
 	saying(harmless("403 to get pods", "takes 30 s for the grace period", denying(403, "get pods")), "no permission to get pods"),
 	refused("403 to list EndpointSlices", denying(403, "list endpointslices"), "no permission to list endpointslices"),
 	harmless("403 to watch EndpointSlices", "lists them again and again", denying(403, "watch endpointslices")),
-	harmless("403 to get Services and list pods", "no difference here: nobody is awaited", denying(403, "get services", "list pods")),
+	withEnv(harmless("POD_NAME is another's", "searches for the pod by its UID: no difference", nil), "POD_NAME=another"),
+	withEnv(saying(harmless("POD_NAME is another's, and 403 to list pods", "goes by the slices, which name the UID, and takes 30 s for the grace period",
+		denying(403, "list pods")), "without permission to list pods"), "POD_NAME=another"),
+	{
+		name: "a Service that keeps to the node, and nobody else there", does: "serves for the window, and does not wait for clients to stop", why: "alone", calls: 2 * budget,
+		stays: heard, least: heard + quiet, most: heard + quiet + graceful, deaf: true, before: func(_ *testing.T, w *world) { w.control.stay() },
+	},
+	{
+		name: "the same, and 403 to get Services", does: "counts the other nodes' endpoints, waits for clients to stop, and says which right is missing", code: 3, why: "budget",
+		calls: 2 * budget, stays: heard, least: budget - 2*time.Second, says: []string{"grant get on services"}, before: func(t *testing.T, w *world) {
+			w.control.stay()
+			denying(403, "get services")(t, w)
+		},
+	},
 	refused("403 to everything", denying(403, everything...), "no permission"),
 	refused("404: the API server does not know EndpointSlices", denying(404, "list endpointslices"), "does not know it"),
 	silent("410 to every list and watch", denying(410, "list endpointslices", "watch endpointslices")),
@@ -156,24 +181,20 @@ var apiFaults = group{"api", []fault{
 	silent("protobuf that is none", answering(page(200, protobuf, "k8s\x00\x0a\xff\xff\xff\xff\x0f garbage"))),
 	silent("half an object", answering(half)),
 	{
-		name: "an answer that never ends", does: "reads 4 MiB of an object and 16 MiB of a list at most; then as above", why: "quiet", calls: calls, stays: leaves,
-		least: patience, most: patience + quiet, before: answering(endless), says: []string{"larger than"}, memory: 128,
+		name: "an answer that never ends", does: "reads 2 MiB of it, and the same of a page with fewer objects; then as above", why: "quiet", calls: calls, stays: leaves,
+		least: patience, most: patience + quiet, before: answering(endless), says: []string{"larger than"}, memory: 40,
 	},
+	unending("a list that never ends, where Services are looked for", "gives it up after 400 pages", func(s *apiserver.Server) { s.Endless = true }),
+	unending("a list that never ends, of the Service's slices, in full pages", "gives it up once that takes 4 MiB", func(s *apiserver.Server) { s.EndlessOf = byWeb }),
 	{
-		name: "a list that never ends", does: "gives it up after 400 pages, and begins again; goes by the sockets when no more than a window fits into the budget", why: "quiet",
-		calls: calls, stays: leaves, least: budget - quiet - time.Second, before: func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Endless = true }) },
+		name: "a watch that sends nothing for ever", does: "doubts it after 3 s in rotation, and lists anew", why: "quiet", calls: calls, stays: -1,
+		least: 2700*time.Millisecond + quiet, most: 4*time.Second + quiet, before: answering(mute), during: leaveUnheard,
 	},
-	{
-		name: "a watch that sends nothing for ever", does: "doubts it after 3 s in rotation, and lists anew", why: "quiet", calls: calls, stays: leaves,
-		least: 2700*time.Millisecond + quiet, most: 4*time.Second + quiet, before: answering(mute),
-	},
-	harmless("a watch that sends 10,000 events a second", noDamage, func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = true }) }),
+	harmless("a watch that sends 10,000 slices a second, each another", "begins anew with a list once they take 4 MiB", func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = 1 << 30 }) }),
+	harmless("a watch that sends 10,000 events a second, of 4,000 slices", noDamage, func(_ *testing.T, w *world) { w.control.Do(func() { w.control.Flood = 4000 }) }),
 	disturbed("a watch that is cut every 200 ms", noDamage, cut),
 	disturbed("a watch that ends in the middle of an event", asksAnyway, cutInHalf),
-	{
-		name: "stale reads: for 1.5 s the slices are those before the deletion", does: "stays until it is told otherwise, then the window", why: "quiet",
-		calls: calls, stays: 1500 * time.Millisecond, least: 1500*time.Millisecond + quiet, most: 3*time.Second + quiet, before: undeleted, during: deletedLater,
-	},
+	staleSlices, staleAll,
 	{
 		name: "the pod is deleted by force, and another has its name", does: "ends: the kubelet sends SIGTERM within a second, and the other one's rotation is not its own",
 		code: 3, why: "budget", calls: calls, stays: -1, least: leaves, most: leaves + 2*quiet, during: recreate,
@@ -205,6 +226,14 @@ var apiFaults = group{"api", []fault{
 }}
 
 func TestAPI(t *testing.T) { apiFaults.test(t) }
+
+// fifo puts a FIFO where the kubelet mounts a file.
+func fifo(name string) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		path := "/var/run/" + credentials + "/" + name
+		w.must(t, func() error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) })
+	}
+}
 
 // accept accepts connections and leaves them alone.
 func accept(l net.Listener) {
@@ -288,13 +317,14 @@ func mute(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// undeleted: the pod's deletion is not to be seen yet.
-func undeleted(_ *testing.T, w *world) { w.control.Put(w.control.pod(podUID)) }
-
-func deletedLater(_ *testing.T, w *world) {
-	if w.within(300 * time.Millisecond) {
-		w.control.delete()
+// leaveUnheard has the pod leave rotation once a watch is open.
+func leaveUnheard(_ *testing.T, w *world) {
+	for w.control.Asked("watch", "endpointslices") == 0 {
+		if !w.within(10 * time.Millisecond) {
+			return
+		}
 	}
+	w.leave()
 }
 
 func recreate(_ *testing.T, w *world) {

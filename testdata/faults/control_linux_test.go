@@ -26,11 +26,13 @@ const (
 // control is a control plane in a place: an API server, and what it knows of the pod.
 type control struct {
 	*apiserver.Server
-	place *place
-	port  int32         // of the app
-	host  string        // where the pod is told that the API is
-	skew  time.Duration // of its clock
-	alone bool          // the other pod is not ready yet
+	place  *place
+	port   int32         // of the app
+	host   string        // where the pod is told that the API is
+	skew   time.Duration // of its clock
+	alone  bool          // the other pod is not ready yet
+	before int           // the version before the deletion
+	local  bool          // it is one of a DaemonSet on another node, and the Service keeps to the node
 }
 
 // newControl starts an API server with a pod that is being deleted and still in rotation, beside
@@ -68,12 +70,17 @@ func (c *control) listenPort() int { return c.Listener.Addr().(*net.TCPAddr).Por
 
 func (c *control) pod(uid string) *corev1.Pod {
 	seconds := int64(grace / time.Second)
+	owner, node := "ReplicaSet", ""
+	if c.local {
+		owner, node = "DaemonSet", "here"
+	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: podName, UID: types.UID(uid),
-			OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web", Controller: ptr(true)}},
+			OwnerReferences: []metav1.OwnerReference{{Kind: owner, Name: "web", Controller: ptr(true)}},
 		},
 		Spec: corev1.PodSpec{
+			NodeName:                      node,
 			TerminationGracePeriodSeconds: &seconds,
 			Containers:                    []corev1.Container{{Name: "app", Ports: []corev1.ContainerPort{{ContainerPort: c.port}}}},
 		},
@@ -102,14 +109,29 @@ func (c *control) slice(ready bool, uid string) *discoveryv1.EndpointSlice {
 	}
 	other := endpoint(otherUID, "10.0.0.8", true)
 	other.Conditions.Ready, other.Conditions.Serving = ptr(!c.alone), ptr(!c.alone)
+	own := endpoint(uid, "127.0.0.1", ready)
+	if c.local {
+		own.NodeName, other.NodeName = ptr("here"), ptr("there")
+	}
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Name: "web-abcde", Labels: map[string]string{
 			discoveryv1.LabelServiceName: "web", discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io",
 		}},
 		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{endpoint(uid, "127.0.0.1", ready), other},
+		Endpoints:   []discoveryv1.Endpoint{own, other},
 		Ports:       []discoveryv1.EndpointPort{{Name: ptr("web"), Port: &c.port, Protocol: ptr(corev1.ProtocolTCP)}},
 	}
+}
+
+// stay has the Service keep its traffic to the node, where the pod alone serves it.
+func (c *control) stay() {
+	c.local = true
+	c.Put(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.7", InternalTrafficPolicy: ptr(corev1.ServiceInternalTrafficPolicyLocal)},
+	})
+	c.delete()
+	c.list(true)
 }
 
 // elsewhere opens another listener in the control plane's place, and tells the pod that the API is there.

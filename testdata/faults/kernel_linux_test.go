@@ -75,13 +75,29 @@ func proc(change map[string]string) func(*testing.T, *world) {
 	}
 }
 
-// then changes a file of that /proc in the middle.
-func then(name, text string) func(*testing.T, *world) {
+// then changes files of that /proc in the middle.
+func then(files map[string]string) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		if w.within(leaves) {
-			w.write(t, "/proc/7/net", map[string]string{name: text})
+			w.write(t, "/proc/7/net", files)
 		}
 	}
+}
+
+// back are counters that go back: what came meanwhile is not known.
+func back(name string, from, to map[string]string) fault {
+	return fault{
+		name: name, does: "takes it for an arrival", why: "quiet", outside: true, deaf: true,
+		least: leaves + quiet, most: leaves + 3*quiet, during: then(to), before: func(t *testing.T, w *world) {
+			from["tcp"], from["tcp6"] = table+listening+idle, table
+			proc(from)(t, w)
+		},
+	}
+}
+
+// netstat is what counts of /proc/net/netstat.
+func netstat(pureAcks, drops int) string {
+	return fmt.Sprintf("TcpExt: ListenOverflows ListenDrops TCPPureAcks\nTcpExt: 0 %d %d\n", drops, pureAcks)
 }
 
 // snmp is a whole /proc/net/snmp.
@@ -93,6 +109,12 @@ func snmp(opens, segs string) string {
 }
 
 const table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+// A listener on port 8080, and a connection to it.
+const (
+	listening = "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 100 0 0 10 0\n"
+	idle      = "   1: 0100000A:1F90 0800000A:03E8 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000000000000000 20 4 30 10 -1\n"
+)
 
 var kernelFaults = group{"kernel", append(refusals(), []fault{
 	seen("seccomp refuses to join the destroy groups", byProc, func(t *testing.T, w *world) {
@@ -111,12 +133,15 @@ var kernelFaults = group{"kernel", append(refusals(), []fault{
 	unseen("no netlink, and counters that do not count", proc(map[string]string{"snmp": strings.ReplaceAll(snmp("0", "0"), "Tcp: 1 ", "Tcp: 0 ")}), nil, "the counters do not count"),
 	unseen("no netlink, and rows of /proc/net/tcp that do not parse", proc(map[string]string{"tcp": table + "   0: 0100007F:1F90 00000000:XXXX 0A 00000000:00000000\n"}), nil, "sleeping for 15s"),
 	unseen("no netlink, and /proc/net/tcp is cut off in a row", proc(map[string]string{"tcp": table + "   0: 0100007F:1F"}), nil, "sleeping for 15s"),
-	unseen("/proc/net/snmp does not parse any more, in the middle", proc(map[string]string{"snmp": snmp("5", "9")}), then("snmp", "Tcp: nonsense\n"), "can no longer be seen"),
-	unseen("a counter wraps at 2^64", proc(map[string]string{"snmp": snmp("5", "9")}), then("snmp", snmp("18446744073709551615", "9")), "can no longer be seen"),
-	{
-		name: "counters go back", does: "takes it for an arrival", why: "quiet", outside: true, deaf: true, least: leaves + quiet, most: leaves + 3*quiet,
-		before: proc(map[string]string{"snmp": snmp("4294967290", "4294967290")}), during: then("snmp", snmp("4", "30")),
-	},
+	unseen("/proc/net/snmp does not parse any more, in the middle", proc(map[string]string{"snmp": snmp("5", "9")}), then(map[string]string{"snmp": "Tcp: nonsense\n"}), "can no longer be seen"),
+	unseen("a counter says 2^64-1", proc(map[string]string{"snmp": snmp("5", "9")}), then(map[string]string{"snmp": snmp("18446744073709551615", "9")}), "can no longer be seen"),
+	back("counters go back", map[string]string{"snmp": snmp("4294967290", "4294967290")}, map[string]string{"snmp": snmp("4", "30")}),
+	back("InSegs alone goes back", map[string]string{"snmp": snmp("5", "4294967290")}, map[string]string{"snmp": snmp("5", "30")}),
+	// Nothing in netstat moves without a segment, so it is not read without one.
+	back("TCPPureAcks alone goes back, at a segment", map[string]string{"snmp": snmp("5", "900"), "netstat": netstat(700, 3)},
+		map[string]string{"snmp": snmp("5", "901"), "netstat": netstat(20, 3)}),
+	back("ListenDrops alone goes back, at a pure ACK", map[string]string{"snmp": snmp("5", "900"), "netstat": netstat(700, 300)},
+		map[string]string{"snmp": snmp("5", "901"), "netstat": netstat(701, 3)}),
 	{
 		name: "more ends of connections than the kernel keeps for a hook that is stopped", does: "takes what is lost for an arrival", why: "quiet", outside: true,
 		least: quiet, most: budget, during: func(t *testing.T, w *world) {

@@ -1,10 +1,8 @@
 package faults
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -127,30 +125,11 @@ var processFaults = group{"process", []fault{
 	atStart("stopped for 5 s right after it was started, without the control plane", fault{
 		does: "looks from then on, for twice the window", why: "quiet", args: []string{"--endpoints=skip"}, least: 5*time.Second + alone, most: 5*time.Second + alone + quiet,
 	}),
-	{
-		name: "stopped for 5 s while a replacement is awaited", does: "waits for it, and then for the window", why: "quiet", args: []string{"--handover=always"}, stays: -1,
-		least: 5 * time.Second, most: 14 * time.Second, before: func(_ *testing.T, w *world) { w.control.alone = true; w.control.list(true) },
-		during: func(_ *testing.T, w *world) {
-			w.middle()
-			w.out()
-			w.stop(5 * time.Second)
-			w.within(2 * time.Second)
-			w.control.alone = false
-			w.leave()
-		},
-	},
-	{
-		name: "stopped for 5 s while --max-open waits", does: "waits for the connections to end", why: "quiet", outside: true, args: []string{"--max-open=0"},
-		least: 5 * time.Second, most: 12 * time.Second, before: func(_ *testing.T, w *world) { w.app.keep() },
-		during: func(_ *testing.T, w *world) {
-			w.within(quiet + 700*time.Millisecond)
-			w.stop(5 * time.Second)
-			w.within(1500 * time.Millisecond)
-			w.held = time.Now()
-			w.app.kept[0].Close()
-		},
-	},
-	stoppedInDrain(),
+	byProcToo(stopped("stopped for 5 s in rotation, with --source=proc", 5*time.Second, true, func(w *world) { w.middle() })),
+	byProcToo(stopped("stopped for 15 s in the window, with --source=proc", 15*time.Second, false, func(w *world) { w.middle(); w.out() })),
+	stoppedInHandover(5 * time.Second), stoppedInHandover(15 * time.Second),
+	stoppedBeforeClosed(5 * time.Second), stoppedBeforeClosed(15 * time.Second),
+	stoppedInDrain(5 * time.Second), stoppedInDrain(15 * time.Second),
 	{
 		name: "stopped beyond the end of the budget", does: "the kernel kills it 1 s after the budget's end", code: killed, args: []string{"--timeout", "4s"}, stays: -1,
 		least: 4 * time.Second, most: 5 * time.Second, during: func(_ *testing.T, w *world) {
@@ -164,78 +143,6 @@ var processFaults = group{"process", []fault{
 func (w *world) out() {
 	w.leave()
 	w.within(leaves)
-}
-
-func (w *world) stop(d time.Duration) {
-	_ = w.hook.Process.Signal(syscall.SIGSTOP)
-	time.Sleep(d)
-	_ = w.hook.Process.Signal(syscall.SIGCONT)
-}
-
-// stopped is a hook that is stopped once it is somewhere. The app answers all the while. The pod is
-// out of rotation a while after the hook goes on, where it was in rotation before: lull must not take
-// its own silence for the control plane's. Where it was out, a client has called just before.
-func stopped(name string, d time.Duration, in bool, where func(*world)) fault {
-	f := fault{
-		name: name, does: "gives the control plane 3 s to be heard, and looks at what has arrived meanwhile", why: "quiet", stays: -1,
-		least: d, most: min(d+8*time.Second, budget),
-	}
-	f.during = func(_ *testing.T, w *world) {
-		where(w)
-		var all sync.WaitGroup
-		all.Go(func() {
-			for from := time.Now(); time.Since(from) < d-200*time.Millisecond; time.Sleep(100 * time.Millisecond) {
-				w.app.call()
-			}
-		})
-		w.stop(d)
-		all.Wait()
-		if in && w.within(1200*time.Millisecond) {
-			w.leave()
-		}
-	}
-	return f
-}
-
-// atStart is a hook that is stopped before it has run at all.
-func atStart(name string, f fault) fault {
-	f.name, f.stays = name, max(f.stays, leaves)
-	f.before = by(`kill -STOP $$; exec "$0" "$@"`)
-	f.during = func(_ *testing.T, w *world) {
-		time.Sleep(5 * time.Second)
-		_ = w.hook.Process.Signal(syscall.SIGCONT)
-	}
-	return f
-}
-
-// stoppedInDrain is a hook that is stopped while the app is asked to let its clients go.
-func stoppedInDrain() fault {
-	const d = 5 * time.Second
-	var asked, goesOn chan struct{}
-	f := fault{
-		name: "stopped for 5 s while --drain is answered", does: "looks at what has arrived meanwhile", why: "quiet", calls: calls, stays: leaves,
-		least: leaves + d + quiet, most: leaves + d + quiet + graceful,
-	}
-	f.before = func(t *testing.T, w *world) {
-		asked, goesOn = make(chan struct{}, 1), make(chan struct{})
-		app := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			asked <- struct{}{}
-			<-goesOn
-		})}
-		l := w.listen(t, "127.0.0.1:0")
-		go func() { _ = app.Serve(l) }()
-		t.Cleanup(func() { app.Close() })
-		w.hook.args = append(w.hook.args, "--drain", "http://"+l.Addr().String()+"/drain")
-	}
-	f.during = func(_ *testing.T, w *world) {
-		defer close(goesOn)
-		select {
-		case <-asked:
-			w.stop(d)
-		case <-w.hook.ended:
-		}
-	}
-	return f
 }
 
 func twin(t *testing.T, w *world) {
