@@ -29,7 +29,7 @@ type Watcher struct {
 	view    View
 	stale   bool          // what is known has changed since the view was made
 	rests   time.Time     // until when no view is made unless somebody asks
-	planned bool          // one will be made then
+	next    *time.Timer   // makes one then; nil if none is planned
 	changed chan struct{} // closed when view is replaced by one that differs
 	who     whoami
 	moved   chan struct{} // closed when who changes
@@ -75,6 +75,11 @@ func (w *Watcher) Run(ctx context.Context) {
 	all.Go(func() { w.followOthers(ctx) })
 	all.Go(func() { w.followPolicies(ctx) })
 	all.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.next != nil {
+		w.next.Stop()
+	}
 }
 
 // View returns the newest view, and a channel that is closed once there is one that differs in more
@@ -114,12 +119,11 @@ func (w *Watcher) learn(what func(*knowledge)) {
 		w.refresh()
 		return
 	}
-	if !w.planned {
-		w.planned = true
-		time.AfterFunc(rest, func() {
+	if w.next == nil {
+		w.next = time.AfterFunc(rest, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.planned = false
+			w.next = nil
 			w.refresh()
 		})
 	}
