@@ -11,8 +11,9 @@ const followWithin = 250 * time.Millisecond
 // probe's for one to pass for the other.
 const followJitter = 15 * time.Millisecond
 
-// A probe may come that much sooner and later than the one before, by its schedule, where what
-// follows it is learnt: what comes otherwise may be a client that takes the probe's turn.
+// A probe may come that much sooner and later than the one before, by its schedule, as long as what
+// follows it is not learnt: what comes otherwise may be a client that takes the probe's turn. Once it
+// is, what moves with the probe is all the more the probe's.
 const soonerTurn, laterTurn = 10 * time.Millisecond, 20 * time.Millisecond
 
 // maxFollow bounds how many connections may follow a probe's first: more are a busy client's.
@@ -47,7 +48,7 @@ type followUp struct {
 // may be part of it.
 func (f *followUp) begin(t time.Time, within, off time.Duration) {
 	switch moved := off-f.off < -soonerTurn || off-f.off > laterTurn; {
-	case moved, f.others: // one of the two may have been a client's
+	case moved && !f.learnt, f.others: // one of the two may have been a client's
 		f.doubt()
 		f.client, f.held = newer(f.client, f.held), Arrival{}
 	case f.agree > 0 && f.more.n == f.first.n: // each has come as soon, or follow would have said so
