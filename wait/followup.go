@@ -6,10 +6,10 @@ import "time"
 // answer a probe. The shorter it is, the less often a client's connection falls into it.
 const followWithin = 250 * time.Millisecond
 
-// followJitter is by how much the time that an app takes to answer a probe may differ where what
-// follows it is taken for its own. The shorter it is, the closer a client's period must be to the
-// probe's for one to pass for the other.
-const followJitter = 15 * time.Millisecond
+// followJitter is by how much the time that an app takes to answer a probe may differ where two
+// probes suffice to tell what follows them, and busyJitter where it takes one more, on a node that is
+// short of CPU.
+const followJitter, busyJitter = 15 * time.Millisecond, 100 * time.Millisecond
 
 // A probe may come that much sooner and later than the one before, by its schedule, as long as what
 // follows it is not learnt: what comes otherwise may be a client that takes the probe's turn. Once it
@@ -21,22 +21,25 @@ const maxFollow = 4
 
 // followUp learns how many connections one probe makes. An HTTP probe that is answered by a
 // redirect within the host opens another one (the kubelet's pkg/probe/http), and a command may open
-// several. What follows two probes in a row equally soon is taken for theirs, if nothing else has
-// come between the two, and so is what follows the next ones as soon as the first. The next
-// connection is a client's, and so is each until then (newest). Of clients that come all the time
-// some always follow a probe, and one with nearly its period does so for a while, but a little
-// sooner or later each time: where that comes out it takes one probe more to be believed again.
+// several. What follows two probes in a row equally soon is taken for theirs, or three where it is
+// less exact, if nothing else has come between them. The next connection is a client's, and so is
+// each until then (newest). Of clients that come all the time some always follow a probe. One with
+// nearly its period does so for a while, but later or sooner by the same time each time (drifts):
+// where that comes out, what was excused counts, and it takes one probe more to be believed again.
 type followUp struct {
 	began time.Time     // when the probe came
 	until time.Time     // when what follows it has come
 	off   time.Duration // by how much it was off its schedule
 	more  delays        // how soon connections have followed it so far
 
-	first  delays // how soon they followed the first of the probes that agree
-	agree  int    // how many probes in a row do, before this one
-	doubts int    // how often what was learnt has proved wrong
-	learnt bool   // what comes as soon as first is the probe's
-	others bool   // something has come since the probe that was none of its
+	first  delays        // how soon they followed the first of the probes that agree
+	before delays        // and the last of them
+	step   time.Duration // by how much that differs from the one before it
+	agree  int           // how many probes in a row do, before this one
+	loose  bool          // but not exactly
+	doubts int           // how often what was learnt has proved wrong
+	learnt bool          // what comes as soon as before is the probe's
+	others bool          // something has come since the probe that was none of its
 
 	held      Arrival // the newest of more that counts
 	heldInRow Arrival // and of what followed those that agree
@@ -57,6 +60,7 @@ func (f *followUp) begin(t time.Time, within, off time.Duration) {
 		f.doubt()
 		f.first, f.agree = f.more, min(f.more.n, 1)
 	}
+	f.step, f.before = f.more.list[0]-f.before.list[0], f.more
 	f.heldInRow, f.held = newer(f.heldInRow, f.held), Arrival{}
 	f.began, f.until, f.off = t, t.Add(within), off
 	f.more, f.others = delays{}, false
@@ -69,7 +73,7 @@ func (f *followUp) doubt() {
 	if f.learnt {
 		f.doubts++
 	}
-	f.agree, f.learnt = 0, false
+	f.agree, f.learnt, f.loose = 0, false, false
 }
 
 // follow takes in a connection, and returns how many more are the probe's now. It reports false if
@@ -79,14 +83,19 @@ func (f *followUp) follow(a Arrival) (probes int, ok bool) {
 		return 0, false
 	}
 	f.more.add(a.At.Sub(f.began))
-	if f.agree > 0 && !f.first.begins(f.more) {
+	if f.agree > 0 && (!f.before.begins(f.more, busyJitter) || f.drifts()) {
 		f.doubt()
+	}
+	f.loose = f.loose || !f.first.begins(f.more, followJitter)
+	needed := 1 + f.doubts
+	if f.loose {
+		needed++
 	}
 	switch {
 	case f.learnt:
 		f.excused = newer(f.excused, a)
 		return 1, true
-	case f.agree > f.doubts && f.more.n == f.first.n:
+	case f.agree >= needed && f.more.n == f.first.n:
 		f.learnt, f.excused = true, a
 		f.held, f.heldInRow = Arrival{}, Arrival{}
 		return (f.agree + 1) * f.first.n, true
@@ -94,6 +103,16 @@ func (f *followUp) follow(a Arrival) (probes int, ok bool) {
 	f.held = newer(f.held, a)
 	return 0, true
 }
+
+// drifts reports whether the first of what follows comes later, or sooner, by about the same time
+// as with the probe before.
+func (f *followUp) drifts() bool {
+	step := f.more.list[0] - f.before.list[0]
+	return step.Abs() > driftLeast && (step-f.step).Abs() <= max(driftLeast, step.Abs()/4)
+}
+
+// driftLeast is by how much a client's period must differ from the probe's to tell them apart.
+const driftLeast = 4 * time.Millisecond
 
 // newest is the newest connection that counts so far.
 func (f *followUp) newest() Arrival {
@@ -114,12 +133,12 @@ func (d *delays) add(delay time.Duration) {
 }
 
 // begins reports whether the others came as soon as the first of these, each by itself.
-func (d *delays) begins(others delays) bool {
+func (d *delays) begins(others delays, jitter time.Duration) bool {
 	if others.n > min(d.n, maxFollow) {
 		return false
 	}
 	for i := range others.n {
-		if (d.list[i] - others.list[i]).Abs() > followJitter {
+		if (d.list[i] - others.list[i]).Abs() > jitter {
 			return false
 		}
 	}

@@ -32,7 +32,7 @@ type scene struct {
 
 	mu      sync.Mutex
 	pods    map[string]*corev1.Pod // newest sight of each, also of those that are gone
-	wanted  map[string]time.Time   // when this test asked for each one's deletion
+	wanted  map[string]time.Time   // when each one's deletion was asked for, to the second where somebody else did
 	deleted map[string]time.Time   // when each was first seen being deleted
 	gone    map[string]time.Time
 	passed  []string // pods whose hook must not have failed
@@ -150,6 +150,9 @@ func (s *scene) see(object any, gone bool) {
 	s.pods[pod.Name] = pod
 	if pod.DeletionTimestamp != nil && s.deleted[pod.Name].IsZero() {
 		s.deleted[pod.Name] = now
+		if grace := pod.DeletionGracePeriodSeconds; grace != nil && s.wanted[pod.Name].IsZero() {
+			s.wanted[pod.Name] = pod.DeletionTimestamp.Add(-time.Duration(*grace) * time.Second)
+		}
 	}
 	if gone {
 		s.gone[pod.Name] = now
@@ -245,19 +248,12 @@ func (s *scene) delete(pod string, grace ...int64) time.Time {
 	return at
 }
 
-// asked is when a pod's deletion was asked for, to the second where somebody else did; zero for a pod
-// that is not being deleted. No hook can have begun before, but that of a restart.
+// asked is when a pod's deletion was asked for; zero for a pod that is not being deleted. No hook can
+// have begun before, but that of a restart.
 func (s *scene) asked(pod string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at := s.wanted[pod]; !at.IsZero() {
-		return at
-	}
-	p := s.pods[pod]
-	if p == nil || p.DeletionTimestamp == nil || p.DeletionGracePeriodSeconds == nil {
-		return time.Time{}
-	}
-	return p.DeletionTimestamp.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
+	return s.wanted[pod]
 }
 
 // deletedPods lists the pods that were deleted so far.
