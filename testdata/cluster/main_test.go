@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 	// not know that it depends on lull's source, on who runs it and on what is installed.
 	_ = flag.Set("test.testlogfile", "")
 	go stalls.watch()
+	go stalls.watchLoad()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
 	go func() {

@@ -17,11 +17,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"io"
 	"lull/testdata/cluster/node"
+	"net/http"
 )
 
 // router is an ingress: a proxy that pools keep-alive connections to the pods and is reloaded when
-// they change.
+// they change. It answers /pods by itself: with the pods that it knows.
 type router struct {
 	name   string
 	argv   func(dir string) []string
@@ -60,13 +62,14 @@ http {
   upstream pods { %[3]s keepalive 32; }
   server {
     listen %[2]s backlog=4096;
+    location = /pods { return 200 "%[5]s"; }
     location / {
       proxy_pass http://pods; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_connect_timeout 2s; proxy_next_upstream off;
     }
   }
 }
-`, dir, listen, servers.String(), temp.String())
+`, dir, listen, servers.String(), temp.String(), strings.Join(pods, ","))
 }
 
 func haproxyConfig(dir, listen string, pods []string) string {
@@ -86,9 +89,10 @@ defaults
   http-reuse always
 frontend in
   bind %s backlog 4096
+  http-request return status 200 content-type text/plain string "%s" if { path /pods }
   default_backend pods
 backend pods
-%s`, dir, listen, servers.String())
+%s`, dir, listen, strings.Join(pods, ","), servers.String())
 }
 
 // keepaliveWait is lull's default. A router that is told later than that and keeps its connections
@@ -225,19 +229,37 @@ func (s *scene) route(r router, listen string, delay time.Duration) (end func() 
 			if err := daemon.Signal(r.reload); err != nil {
 				s.Errorf("reload %s: %v", r.name, err)
 			}
-		})
+		}, func(pods []string) bool { return s.knows(ctx, listen) == strings.Join(pods, ",") })
 	}()
 	return end
 }
 
+// knows is what the router says that it knows.
+func (s *scene) knows(ctx context.Context, listen string) string {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: s.node.Dial, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/pods", nil)
+	if err != nil {
+		return ""
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return string(text)
+}
+
 // tell calls apply with new sets of endpoints, each as much later as the router is late, until ctx
-// is done. It returns by how much a change was told later than that at worst.
-func (s *scene) tell(ctx context.Context, now []string, delay time.Duration, apply func([]string)) (late time.Duration) {
+// is done, and again as long as a set is not known: routers lose a reload that comes while another is
+// under way. It returns by how much a change was known later than that at worst.
+func (s *scene) tell(ctx context.Context, now []string, delay time.Duration, apply func([]string), known func([]string) bool) (late time.Duration) {
 	type change struct {
 		due  time.Time
 		pods []string
 	}
 	var queue []change
+	var told *change // that is not known yet
 	var last time.Time
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -250,16 +272,21 @@ func (s *scene) tell(ctx context.Context, now []string, delay time.Duration, app
 				now = pods
 				queue = append(queue, change{at.Add(delay), pods})
 			}
-			// Routers lose a reload that comes while another is under way, so there is at most one
-			// a second, for the newest change that is due.
+			// At most one reload a second, for the newest change that is due.
 			due := 0
 			for due < len(queue) && !at.Before(queue[due].due) {
 				due++
 			}
-			if due > 0 && at.Sub(last) > time.Second {
-				apply(queue[due-1].pods)
-				late = max(late, time.Since(queue[0].due))
+			switch {
+			case due > 0 && at.Sub(last) > time.Second:
+				told = &change{queue[0].due, queue[due-1].pods}
+				apply(told.pods)
 				queue, last = queue[due:], at
+			case told != nil && known(told.pods):
+				late, told = max(late, time.Since(told.due)), nil
+			case told != nil && at.Sub(last) > 2*time.Second:
+				apply(told.pods)
+				last = at
 			}
 		}
 	}

@@ -148,13 +148,10 @@ func TestSettings(t *testing.T) {
 		return
 	}
 	time.Sleep(3 * time.Second) // what was late to start is through
-	for _, pod := range pods {
-		s.delete(pod)
-		time.Sleep(700 * time.Millisecond) // so that figures are lull's, not those of a busy processor
-	}
+	ends := s.deleteAll(pods)
 	var rows []settled
 	for i, x := range settings {
-		e := s.end(pods[i])
+		e := ends[i]
 		least := time.Duration(max(1, x.windows)) * window
 		if x.handed {
 			least += e.handedOver()
@@ -164,6 +161,24 @@ func TestSettings(t *testing.T) {
 		rows = append(rows, settled{x.name, e.last.HeldS, e.exit()})
 	}
 	saveFigures(t, "settings", rows, settingsTable(rows), "")
+}
+
+// deleteAll deletes the pods, a few at a time, so that figures are lull's and not those of a busy
+// processor, and returns how each ended.
+func (s *scene) deleteAll(pods []string) []end {
+	ends := make([]end, len(pods))
+	slots := make(chan struct{}, 2)
+	var all sync.WaitGroup
+	for i, pod := range pods {
+		slots <- struct{}{}
+		s.delete(pod)
+		all.Go(func() {
+			ends[i] = s.end(pod)
+			<-slots
+		})
+	}
+	all.Wait()
+	return ends
 }
 
 // settle makes a setting's pod and Service, and returns the pod's name once it is ready.

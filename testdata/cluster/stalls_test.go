@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ var stalls stallMeter
 type stallMeter struct {
 	mu   sync.Mutex
 	list []stall
+	full []stall // when no processor was free
 }
 
 type stall struct {
@@ -33,6 +37,47 @@ func (m *stallMeter) watch() {
 			m.mu.Unlock()
 		}
 	}
+}
+
+// watchLoad notes when no processor was free: what the kubelet starts, as a probe that is a command,
+// may come late then, though what runs already does not stand still. It runs for as long as the
+// process.
+func (m *stallMeter) watchLoad() {
+	idle, total := processorTime()
+	for from := time.Now(); ; {
+		time.Sleep(500 * time.Millisecond)
+		to := time.Now()
+		nowIdle, nowTotal := processorTime()
+		if (nowIdle-idle)*20 < nowTotal-total {
+			m.mu.Lock()
+			m.full = append(m.full, stall{from, to})
+			m.mu.Unlock()
+		}
+		from, idle, total = to, nowIdle, nowTotal
+	}
+}
+
+// processorTime is how long the processors have been idle, and been there, in the first line of
+// /proc/stat.
+func processorTime() (idle, total int) {
+	text, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(line) {
+		n, _ := strconv.Atoi(field) // 0 for the name
+		total += n
+		if i == 4 || i == 5 { // idle, and waiting for a disk
+			idle += n
+		}
+	}
+	return idle, total
+}
+
+// busy is how long no processor was free in that time.
+func (m *stallMeter) busy(from, to time.Time) time.Duration {
+	m.mu.Lock()
+	full := stallMeter{list: slices.Clone(m.full)}
+	m.mu.Unlock()
+	return full.between(from, to)
 }
 
 // between is how long the machine stood still in that time.
