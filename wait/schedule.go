@@ -21,6 +21,8 @@ type dueProbe struct {
 	Probe
 	next     time.Time // zero before the first
 	missed   bool      // a period has passed without it: it may come late, right before or after the next
+	came     []claimed // the newest maxCame that it has claimed
+	settled  bool      // since then nothing but this was found that explains what came
 	followUp followUp
 }
 
@@ -30,15 +32,22 @@ type origin struct {
 	local bool // loopback, or the pod's own address
 }
 
-// learn replaces the schedule if the probes are others.
+// learn replaces the schedule if the probes are others. The most frequent come first: they are
+// the first to claim, as there are more of them.
 func (s *schedule) learn(probes []Probe) {
-	probes = slices.DeleteFunc(slices.Clone(probes), func(p Probe) bool { return p.Period <= 0 })
-	if slices.EqualFunc(*s, probes, func(d *dueProbe, p Probe) bool { return d.Probe == p }) {
-		return
-	}
-	*s = nil
+	var sorted schedule
 	for _, p := range probes {
-		*s = append(*s, &dueProbe{Probe: p})
+		if p.Period <= 0 {
+			continue
+		}
+		at := len(sorted)
+		for at > 0 && sorted[at-1].Period > p.Period {
+			at--
+		}
+		sorted = slices.Insert(sorted, at, &dueProbe{Probe: p})
+	}
+	if !slices.EqualFunc(*s, sorted, func(a, b *dueProbe) bool { return a.Probe == b.Probe }) {
+		*s = sorted
 	}
 }
 
@@ -46,14 +55,14 @@ func (s *schedule) learn(probes []Probe) {
 // and changes nothing, if none is.
 func (s schedule) claim(port uint16, from origin, t time.Time) bool {
 	return slices.ContainsFunc(s, func(d *dueProbe) bool {
-		return d.isFrom(from) && d.isOn(port) && (!d.mayBeNone() || d.mayBegin(t) || d.isDue(t)) && d.claim(t)
-	})
+		return d.isFrom(from) && d.takes(port, t) && d.claim(port, t)
+	}) || s.reassign(port, from, t)
 }
 
 // claimCounted does so for a connection that only a counter shows: a probe must have shown its
 // schedule before, and be due about then.
 func (s schedule) claimCounted(port uint16, t time.Time) bool {
-	return slices.ContainsFunc(s, func(d *dueProbe) bool { return d.isOn(port) && d.isDue(t) && d.claim(t) })
+	return slices.ContainsFunc(s, func(d *dueProbe) bool { return d.isOn(port) && d.isDue(t) && d.claim(port, t) })
 }
 
 // follow takes in a connection that is none of the probes by itself, and may be one that a probe
@@ -164,14 +173,28 @@ func (d *dueProbe) mayBegin(t time.Time) bool {
 // isOn reports whether the probe comes to the port, 0 being unknown, or any.
 func (d *dueProbe) isOn(port uint16) bool { return port == 0 || d.Port == 0 || d.Port == port }
 
-// claim uses up the period that t lies in, if it is not used up yet. The schedule keeps to the
-// earliest time of the period that was seen: a probe may come late, and then the next one comes
-// sooner than a period later.
-func (d *dueProbe) claim(t time.Time) bool {
+// takes reports whether the probe may come to the port at t, if its period is not used up.
+func (d *dueProbe) takes(port uint16, t time.Time) bool {
+	return d.isOn(port) && (!d.mayBeNone() || d.mayBegin(t) || d.isDue(t))
+}
+
+// claim uses up the period that t lies in, if it is not used up yet.
+func (d *dueProbe) claim(port uint16, t time.Time) bool {
 	off := time.Duration(0)
 	if !d.next.IsZero() {
 		off = d.off(t)
 	}
+	if !d.advance(port, t) {
+		return false
+	}
+	d.followUp.begin(t, min(followWithin, d.Period/4), off)
+	return true
+}
+
+// advance does so for the schedule alone, without what follows the probe. The schedule keeps to the
+// earliest time of the period that was seen: a probe may come late, and then the next one comes
+// sooner than a period later.
+func (d *dueProbe) advance(port uint16, t time.Time) bool {
 	switch {
 	case d.next.IsZero():
 		d.next = t.Add(d.Period)
@@ -190,7 +213,7 @@ func (d *dueProbe) claim(t time.Time) bool {
 		d.missed = skipped > 0
 		d.next = d.next.Add(d.Period * (1 + skipped))
 	}
-	d.followUp.begin(t, min(followWithin, d.Period/4), off)
+	d.remember(claimed{port, t})
 	return true
 }
 
