@@ -86,6 +86,8 @@ func TestProbes(t *testing.T) {
 			arrivals: []func(time.Time) wait.Arrival{unnamed(1000)}},
 		{name: "a client of unknown peer with the probes' period", says: removed(probing(time.Second)), loads: []load{probes(1000), {unnamed(0), 700, 60_000, 1000}},
 			reason: wait.Budget, held: 20_000},
+		{name: "two probes, all of unknown peer: nothing tells them from clients", says: removed(probing(2*time.Second, 2*time.Second)),
+			loads: []load{{unnamed(0), 200, 60_000, 2000}, {unnamed(0), 900, 60_000, 2000}}, reason: wait.Budget, held: 20_000},
 		{name: "all of unknown peer", says: removed(probing(time.Second)), reason: wait.Quiet, held: 6230,
 			arrivals: []func(time.Time) wait.Arrival{unnamed(250), unnamed(1230), unnamed(2260), unnamed(3270), unnamed(4280)}},
 		{name: "of unknown peer, their data perhaps newer", says: removed(probing(time.Second)), reason: wait.Quiet, held: 6060,

@@ -25,13 +25,15 @@ func TestScheduleClaim(t *testing.T) {
 		"none known":                   {nil, map[int]bool{200: false}},
 		"none on the port":             {[]Probe{{Port: 9090, Period: time.Second}}, map[int]bool{200: false}},
 		"a period of nothing is none":  {[]Probe{{Port: 8080}}, map[int]bool{200: false}},
+		"the longer period first":      {[]Probe{{Port: 8080, Period: 2 * time.Second}, second}, map[int]bool{219: true, 1208: true, 1488: true, 2212: true, 2500: false}},
+		"a guess that is taken back":   {[]Probe{{Port: 8080, Period: 2 * time.Second}, {Port: 8080, Period: 3 * time.Second}}, map[int]bool{283: true, 659: true, 2658: true, 3277: true, 3400: false}},
 		"the earliest of a period set": {[]Probe{second}, map[int]bool{400: true, 1180: true, 2150: true, 2700: false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
 			var s schedule
 			s.learn(tt.probes)
-			for ms := range 3000 {
+			for ms := range 4000 {
 				want, asked := tt.claims[ms]
 				if asked && s.claim(8080, origin{node: true}, at(start, ms)) != want {
 					t.Errorf("at %d ms a probe: %v, want %v", ms, !want, want)
