@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
+	"testing"
 	"time"
 
 	"lull/testdata/crowd"
@@ -21,6 +24,7 @@ import (
 // results pass as JSON.
 var isolatedRuns = map[string]func(string) (any, error){
 	"ended":   withJSON(ended.run),
+	"idle":    withJSON(idle.run),
 	"soak":    withJSON(soak.run),
 	"trial":   withJSON(trial.run),
 	"waiting": withJSON(waiting.run),
@@ -67,6 +71,9 @@ func runIsolated[Out any](ctx context.Context, name string, in any) (out Out, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
+	// It ends with the thread that starts it, and a test with a seccomp filter ends its own.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	c := exec.CommandContext(ctx, "/proc/self/exe")
 	ownnet.Enter(c)
 	c.Env = append(c.Env, isolatedEnv+"="+name, isolatedArgEnv+"="+string(arg))
@@ -81,4 +88,44 @@ func runIsolated[Out any](ctx context.Context, name string, in any) (out Out, er
 		err = fmt.Errorf("%s %s: %w: %s", name, arg, err, stderr.String())
 	}
 	return out, err
+}
+
+// idle is a run that does nothing for so long.
+type idle time.Duration
+
+func (x idle) run() (struct{}, error) {
+	time.Sleep(time.Duration(x))
+	return struct{}{}, nil
+}
+
+// TestIsolatedOutlivesThreads: a run goes on while threads of this process end, as those of tests do
+// that have a filter.
+func TestIsolatedOutlivesThreads(t *testing.T) {
+	t.Parallel()
+	var runs sync.WaitGroup
+	over := make(chan struct{})
+	for range 32 {
+		runs.Go(func() {
+			if _, err := runIsolated[struct{}](t.Context(), "idle", idle(100*time.Millisecond)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	go func() {
+		runs.Wait()
+		close(over)
+	}()
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(time.Millisecond):
+			for range 20 {
+				go func() {
+					runtime.LockOSThread() // for good: the thread ends with the goroutine
+					time.Sleep(2 * time.Millisecond)
+				}()
+			}
+		}
+	}
 }

@@ -46,7 +46,8 @@ func Run(run func() int) int {
 }
 
 // Enter makes a command start in a new namespace, where its Run calls run. It
-// ends with the thread that starts it.
+// ends with the thread that starts it: where threads end, its starter has to stay
+// on its own (runtime.LockOSThread) for as long as it runs.
 func Enter(c *exec.Cmd) {
 	c.Env = append(c.Environ(), variable+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
