@@ -26,9 +26,9 @@ type claimed struct {
 // remember takes in what the probe has claimed.
 func (d *dueProbe) remember(c claimed) {
 	if len(d.came) >= maxCame {
-		d.came = slices.Delete(d.came, 0, 1)
+		d.came = d.came[1:] // not in place: assign takes back what it has tried
 	}
-	d.came, d.settled = append(d.came, c), false
+	d.came, d.news = append(d.came, c), true
 }
 
 // reassign looks for another way to give the connections that were claimed to the probes from there,
@@ -36,7 +36,7 @@ func (d *dueProbe) remember(c claimed) {
 // schedule, if there is none. That is not tried again before a probe has claimed something new.
 func (s schedule) reassign(port uint16, from origin, t time.Time) bool {
 	rivals := slices.DeleteFunc(slices.Clone(s), func(d *dueProbe) bool { return !d.isFrom(from) || !d.isOn(port) })
-	if len(rivals) < 2 || rivals[0].Period == rivals[len(rivals)-1].Period || !slices.ContainsFunc(rivals, (*dueProbe).unsettled) {
+	if len(rivals) < 2 || rivals[0].Period == rivals[len(rivals)-1].Period || !slices.ContainsFunc(rivals, func(d *dueProbe) bool { return d.news }) {
 		return false // with one period it does not matter whose is whose
 	}
 	all := []claimed{{port, t}}
@@ -50,14 +50,14 @@ func (s schedule) reassign(port uint16, from origin, t time.Time) bool {
 	left := maxGuesses
 	if !guess.assign(all, &left) {
 		for _, d := range rivals {
-			d.settled = true
+			d.news = false
 		}
 		return false
 	}
 	for i, d := range rivals {
 		d.next, d.missed, d.came = guess[i].next, guess[i].missed, guess[i].came
 		if slices.Contains(d.came, claimed{port, t}) {
-			d.followUp.begin(t, min(followWithin, d.Period/4), d.off(t))
+			d.beginFollowUp(t, d.off(t))
 		}
 	}
 	return true
@@ -72,9 +72,6 @@ func inOrder(all []claimed, c claimed) []claimed {
 	return slices.Insert(all, at, c)
 }
 
-// unsettled reports whether another explanation may be found.
-func (d *dueProbe) unsettled() bool { return !d.settled }
-
 // assign gives each of the connections to one of the probes, in as many steps as are left. It
 // reports false if there is no way.
 func (s schedule) assign(all []claimed, left *int) bool {
@@ -86,7 +83,6 @@ func (s schedule) assign(all []claimed, left *int) bool {
 			return false
 		}
 		before := *d
-		before.came = slices.Clone(d.came)
 		if d.takes(all[0].port, all[0].at) && d.advance(all[0].port, all[0].at) && s.assign(all[1:], left) {
 			return true
 		}

@@ -22,7 +22,7 @@ type dueProbe struct {
 	next     time.Time // zero before the first
 	missed   bool      // a period has passed without it: it may come late, right before or after the next
 	came     []claimed // the newest maxCame that it has claimed
-	settled  bool      // since then nothing but this was found that explains what came
+	news     bool      // it has claimed one since that was last looked through in vain
 	followUp followUp
 }
 
@@ -187,8 +187,13 @@ func (d *dueProbe) claim(port uint16, t time.Time) bool {
 	if !d.advance(port, t) {
 		return false
 	}
-	d.followUp.begin(t, min(followWithin, d.Period/4), off)
+	d.beginFollowUp(t, off)
 	return true
+}
+
+// beginFollowUp takes in that the probe came at t, so much off its schedule.
+func (d *dueProbe) beginFollowUp(t time.Time, off time.Duration) {
+	d.followUp.begin(t, min(followWithin, d.Period/4), off)
 }
 
 // advance does so for the schedule alone, without what follows the probe. The schedule keeps to the
