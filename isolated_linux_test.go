@@ -71,11 +71,8 @@ func runIsolated[Out any](ctx context.Context, name string, in any) (out Out, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	// It ends with the thread that starts it, and a test with a seccomp filter ends its own.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	c := exec.CommandContext(ctx, "/proc/self/exe")
-	ownnet.Enter(c)
+	defer ownnet.Enter(c)()
 	c.Env = append(c.Env, isolatedEnv+"="+name, isolatedArgEnv+"="+string(arg))
 	c.WaitDelay = 10 * time.Second
 	var stderr strings.Builder

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -213,9 +212,7 @@ func TestDumpsUnderChurn(t *testing.T) {
 	}
 	defer os.WriteFile(children, []byte("0"), 0o644)
 	c := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	ownnet.Enter(c)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer ownnet.Enter(c)()
 	out, err := c.CombinedOutput()
 	if t.Log(string(out)); err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
 		t.Error("in a small hash: ", err)

@@ -36,7 +36,7 @@ func Run(run func() int) int {
 	}
 	c := exec.Command("/proc/self/exe", os.Args[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	Enter(c)
+	defer Enter(c)()
 	if err := c.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "no network namespace, staying in this one:", err)
 		return run()
@@ -46,9 +46,10 @@ func Run(run func() int) int {
 }
 
 // Enter makes a command start in a new namespace, where its Run calls run. It
-// ends with the thread that starts it: where threads end, its starter has to stay
-// on its own (runtime.LockOSThread) for as long as it runs.
-func Enter(c *exec.Cmd) {
+// ends with the thread that starts it, so the caller stays on its thread until
+// it calls leave, once the command has ended: other tests end theirs.
+func Enter(c *exec.Cmd) (leave func()) {
+	runtime.LockOSThread()
 	c.Env = append(c.Environ(), variable+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	if os.Getuid() != 0 {
@@ -56,6 +57,7 @@ func Enter(c *exec.Cmd) {
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
+	return runtime.UnlockOSThread
 }
 
 // LoopbackUp brings up the loopback device of the namespace that the thread is in.
